@@ -1,0 +1,314 @@
+/* weft.h - the public interface of Weft, an inference runtime for ONNX models.
+ *
+ *   weft_runtime   the hooks to the outside (memory, log, clock, threads); everything else hangs on it
+ *   weft_model     a parsed model file: inputs, outputs, metadata, weights
+ *   weft_session   a model made ready for one device: optimised, planned, weights packed
+ *   weft_tensor    a typed array, its memory either its own or the caller's
+ *
+ * Life: open with weft_x_open(..., &x, error), close with weft_x_close(&x), which also sets x to NULL and accepts
+ * NULL. Close sessions and tensors before the runtime. A model may be closed while sessions on it live.
+ *
+ * Errors: every function that can fail returns a weft_status and, where `error` is not NULL, writes a sentence there that
+ * names the node, tensor or byte offset and the cause. The library never aborts, exits or prints.
+ *
+ * Threads: objects may be used from any thread, one thread at a time per object; weft_session_cancel from any at any time.
+ * Different sessions run at the same time.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_VERSION_MAJOR 0
+#define WEFT_VERSION_MINOR 1
+#define WEFT_VERSION_PATCH 0
+#define WEFT_VERSION       "0.1.0"
+
+/* A tensor has at most this many dimensions. */
+#define WEFT_RANK_MAX 8
+
+/* ---- status and errors ------------------------------------------------------------------------------------------ */
+
+typedef enum weft_status {
+  WEFT_OK = 0,
+  WEFT_PENDING = 1,           /* not an error: the work goes on when resumed */
+  WEFT_INVALID_ARGUMENT = -1, /* the caller's mistake */
+  WEFT_INVALID_MODEL = -2,    /* the file is malformed or contradicts itself */
+  WEFT_UNSUPPORTED = -3,      /* valid, but beyond what this version does */
+  WEFT_OUT_OF_MEMORY = -4,    /* the allocator refused */
+  WEFT_LIMIT_EXCEEDED = -5,   /* a bound on size, memory or depth was met */
+  WEFT_INVALID_DATA = -6,     /* run-time values are out of range (an index, a division by zero) */
+  WEFT_CANCELLED = -7,        /* weft_session_cancel, or a progress callback that answered false */
+  WEFT_TIMED_OUT = -8,        /* the time limit of the run passed */
+  WEFT_IO_ERROR = -9,         /* a reader or resolver callback failed */
+  WEFT_DEVICE_LOST = -10,     /* the device went away; the next run rebuilds */
+  WEFT_INTERNAL = -11,        /* a bug in Weft */
+} weft_status;
+
+/* A short constant name: "ok", "invalid model", ... */
+const char *weft_status_name(weft_status status);
+
+/* Where a failing call says what went wrong. Owned by the caller, on its stack for instance; no initialisation is needed. */
+typedef struct weft_error {
+  weft_status status;
+  char message[500]; /* UTF-8, ends with NUL */
+} weft_error;
+
+/* ---- element types ---------------------------------------------------------------------------------------------- */
+
+/* The numbers are those of ONNX TensorProto.DataType. */
+typedef enum weft_dtype {
+  WEFT_DTYPE_NONE = 0,
+  WEFT_F32 = 1,
+  WEFT_U8 = 2,
+  WEFT_I8 = 3,
+  WEFT_U16 = 4,
+  WEFT_I16 = 5,
+  WEFT_I32 = 6,
+  WEFT_I64 = 7,
+  WEFT_STRING = 8,
+  WEFT_BOOL = 9,
+  WEFT_F16 = 10,
+  WEFT_F64 = 11,
+  WEFT_U32 = 12,
+  WEFT_U64 = 13,
+  WEFT_BF16 = 16,
+} weft_dtype;
+
+/* Bytes of one element; 0 for WEFT_STRING and unknown types. */
+size_t weft_dtype_size(weft_dtype dtype);
+/* "f32", "i64", ...; "?" for unknown types. */
+const char *weft_dtype_name(weft_dtype dtype);
+
+/* ---- runtime ---------------------------------------------------------------------------------------------------- */
+
+/* Memory. `allocate` answers NULL when it has none; the alignment is a power of two up to 64. `release` gets the size that
+ * was asked for. Both may be called from several threads at once. */
+typedef struct weft_allocator {
+  void *(*allocate)(void *user, size_t bytes, size_t alignment);
+  void (*release)(void *user, void *memory, size_t bytes);
+  void *user;
+} weft_allocator;
+
+typedef enum weft_log_level {
+  WEFT_LOG_DEBUG = 0,
+  WEFT_LOG_INFO = 1,
+  WEFT_LOG_WARNING = 2,
+  WEFT_LOG_ERROR = 3,
+} weft_log_level;
+
+typedef struct weft_logger {
+  void (*write)(void *user, weft_log_level level, const char *message);
+  void *user;
+  weft_log_level level; /* messages below it are not made */
+} weft_logger;
+
+/* A clock in nanoseconds that never runs backwards. */
+typedef struct weft_clock {
+  uint64_t (*now_ns)(void *user);
+  void *user;
+} weft_clock;
+
+/* Threads: calls task(arg, i) once for each i in [0, tasks), from up to `count` threads, and returns when all are done.
+ * A caller's own pool may stand behind it. */
+typedef struct weft_threads {
+  void (*parallel_for)(void *user, size_t tasks, void (*task)(void *arg, size_t i), void *arg);
+  void *user;
+  uint32_t count;
+} weft_threads;
+
+/* A member whose function pointer is NULL takes the built-in: the system's heap, no log, the system's clock, and a pool of
+ * `thread_count` threads (1: everything on the calling thread). */
+typedef struct weft_runtime_options {
+  weft_allocator allocator;
+  weft_logger logger;
+  weft_clock clock;
+  weft_threads threads;
+  uint32_t thread_count; /* 0 = one thread */
+} weft_runtime_options;
+
+typedef struct weft_runtime weft_runtime;
+
+weft_runtime_options weft_runtime_options_default(void);
+/* `options` may be NULL. */
+weft_status weft_runtime_open(const weft_runtime_options *options, weft_runtime **out, weft_error *error);
+void weft_runtime_close(weft_runtime **runtime);
+
+typedef struct weft_memory_use {
+  uint64_t bytes;      /* held now */
+  uint64_t bytes_peak; /* the most ever held */
+  uint64_t calls;      /* allocations asked for so far */
+} weft_memory_use;
+
+/* What this runtime and all that was opened on it takes from the allocator. */
+weft_memory_use weft_runtime_memory(const weft_runtime *runtime);
+
+/* ---- model ------------------------------------------------------------------------------------------------------ */
+
+/* The bytes of a file. Either they lie in memory (`bytes`), then weights are used in place and the bytes must outlive the
+ * model and its sessions; or `read` copies a range, and is called while the model and the session open, so that the file
+ * is never in memory as a whole. `read` answers WEFT_OK or a failure, and never sees a range past `size`. */
+typedef struct weft_source {
+  uint64_t size;
+  const void *bytes;
+  weft_status (*read)(void *user, uint64_t offset, size_t length, void *destination);
+  void *user;
+} weft_source;
+
+/* Load progress: `done` of `total` bytes (total 0: unknown). Answer false to cancel. */
+typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/* External data: finds the bytes for `location`, the string that stands in the model. The library opens no path; the
+ * callback decides what the string may mean. It is called once for each location. The source must outlive the model. */
+typedef weft_status (*weft_resolve_fn)(void *user, const char *location, weft_source *out);
+
+typedef struct weft_model_options {
+  weft_resolve_fn resolve;
+  void *resolve_user;
+  weft_progress_fn progress;
+  void *progress_user;
+  uint64_t memory_limit; /* bytes that the model may hold; 0 = no limit */
+} weft_model_options;
+
+typedef struct weft_model weft_model;
+
+weft_model_options weft_model_options_default(void);
+
+/* Parses an ONNX ModelProto (IR version 3 and up, opset 7 and up). `options` may be NULL. */
+weft_status weft_model_open(weft_runtime *runtime, const weft_source *source, const weft_model_options *options,
+                            weft_model **out, weft_error *error);
+void weft_model_close(weft_model **model);
+
+/* The same for bytes that arrive in pieces (a download): feed them in order, then finish. Weights are copied once, each to
+ * memory of its own, so that the file is never held as a whole. `size` is the file's size, 0 where unknown. After a failed
+ * feed or finish only weft_loader_close is left to do; finish closes the loader when it succeeds. */
+typedef struct weft_loader weft_loader;
+weft_status weft_loader_open(weft_runtime *runtime, uint64_t size, const weft_model_options *options, weft_loader **out,
+                             weft_error *error);
+weft_status weft_loader_feed(weft_loader *loader, const void *bytes, size_t length, weft_error *error);
+weft_status weft_loader_finish(weft_loader **loader, weft_model **out, weft_error *error);
+void weft_loader_close(weft_loader **loader);
+
+/* An input or output of a model. Strings live as long as the model. */
+typedef struct weft_value_info {
+  const char *name;
+  weft_dtype dtype;
+  int32_t rank;                             /* -1: unknown */
+  int64_t dims[WEFT_RANK_MAX];              /* -1: not fixed */
+  const char *dim_names[WEFT_RANK_MAX];     /* "batch", ...; NULL where fixed or anonymous */
+} weft_value_info;
+
+size_t weft_model_input_count(const weft_model *model);
+size_t weft_model_output_count(const weft_model *model);
+weft_status weft_model_input(const weft_model *model, size_t index, weft_value_info *out);
+weft_status weft_model_output(const weft_model *model, size_t index, weft_value_info *out);
+
+/* The model's description, then its metadata_props. Strings live as long as the model. */
+typedef struct weft_model_info {
+  const char *producer, *producer_version, *domain, *graph_name, *description;
+  int64_t ir_version, model_version, opset; /* opset: of the default domain */
+  size_t metadata_count;
+  uint64_t weight_bytes; /* of all initializers */
+  uint64_t node_count;   /* in the file, subgraphs included */
+} weft_model_info;
+void weft_model_describe(const weft_model *model, weft_model_info *out);
+weft_status weft_model_metadata(const weft_model *model, size_t index, const char **key, const char **value);
+
+/* ---- tensor ----------------------------------------------------------------------------------------------------- */
+
+typedef struct weft_tensor weft_tensor;
+
+/* A dense row-major tensor with memory of its own, zeroed. */
+weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims, size_t rank, weft_tensor **out,
+                             weft_error *error);
+/* A tensor over the caller's memory, not copied: it must outlive the tensor, hold `bytes` >= the elements' bytes, and be
+ * aligned to the element's size. */
+weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims, size_t rank, void *data,
+                             size_t bytes, weft_tensor **out, weft_error *error);
+void weft_tensor_close(weft_tensor **tensor);
+
+weft_dtype weft_tensor_dtype(const weft_tensor *tensor);
+size_t weft_tensor_rank(const weft_tensor *tensor);
+const int64_t *weft_tensor_dims(const weft_tensor *tensor);
+void *weft_tensor_data(const weft_tensor *tensor);
+size_t weft_tensor_bytes(const weft_tensor *tensor);
+
+/* ---- session ---------------------------------------------------------------------------------------------------- */
+
+typedef struct weft_session_options {
+  /* Names of rewrites to leave out, separated by commas; "all" for every optional one; NULL for none. See weft_pass_name. */
+  const char *disabled_passes;
+  /* Take the weights out of the model while packing them, so that no weight is held twice. No other session can be opened on
+   * that model afterwards. */
+  bool consume_model;
+  /* Force one kernel target ("reference", "avx2", ...), NULL: the best that this machine runs. */
+  const char *kernels;
+  uint64_t memory_limit; /* bytes for packed weights, plans and activations; 0 = no limit */
+  bool profile;          /* keep times per node */
+  weft_progress_fn progress; /* while weights are packed, in bytes */
+  void *progress_user;
+} weft_session_options;
+
+typedef struct weft_session weft_session;
+
+weft_session_options weft_session_options_default(void);
+weft_status weft_session_open(weft_model *model, const weft_session_options *options, weft_session **out,
+                              weft_error *error);
+void weft_session_close(weft_session **session);
+
+/* A tensor under the name of a model's input or output. */
+typedef struct weft_binding {
+  const char *name;
+  weft_tensor *tensor;
+} weft_binding;
+
+typedef struct weft_run_options {
+  uint64_t time_limit_ns; /* 0 = none */
+} weft_run_options;
+
+/* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller; a binding whose tensor
+ * is not NULL is written in place (type and shape must fit), one with NULL receives a tensor that belongs to the session and
+ * holds until its next run or close (do not close it). On shapes seen before, a run makes no allocation.
+ * Answers WEFT_PENDING when a device works on: call weft_session_resume until the answer is another one; the bindings must
+ * stay valid until then. `options` may be NULL. */
+weft_status weft_session_run(weft_session *session, const weft_run_options *options, const weft_binding *inputs,
+                             size_t input_count, weft_binding *outputs, size_t output_count, weft_error *error);
+weft_status weft_session_resume(weft_session *session, weft_error *error);
+/* Makes the running or the next run end with WEFT_CANCELLED soon. */
+void weft_session_cancel(weft_session *session);
+
+/* Text dumps, for people and golden tests: the optimised graph, or the plan of the most recent run. */
+typedef enum weft_dump { WEFT_DUMP_GRAPH = 0, WEFT_DUMP_PLAN = 1 } weft_dump;
+typedef void (*weft_write_fn)(void *user, const char *text, size_t length);
+weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write, void *user,
+                              weft_error *error);
+
+/* Times of the steps of the most recent plan, summed over its runs. Strings live until the next run or close. */
+typedef struct weft_profile_entry {
+  const char *op;     /* core op */
+  const char *node;   /* name of the model's node */
+  const char *kernel; /* what ran */
+  uint64_t calls;
+  uint64_t total_ns;
+  double flops; /* per call; 0 where not counted */
+} weft_profile_entry;
+size_t weft_session_profile_count(const weft_session *session);
+weft_status weft_session_profile_entry(const weft_session *session, size_t index, weft_profile_entry *out);
+
+/* What the session holds: packed weights, plans and the activation arena. */
+weft_memory_use weft_session_memory(const weft_session *session);
+
+/* The optional rewrites by index, NULL past the end, and what each does. */
+const char *weft_pass_name(size_t index);
+const char *weft_pass_description(size_t index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
