@@ -1,0 +1,275 @@
+/* graph.h - the graph: what formats produce, opt/ rewrites and plan/ lays out.
+ *
+ * Values are numbers into one table for the whole model; nodes live in regions (region 0 is the main one, others are branches
+ * of `if`). A region sees its own values and those of the regions around it. Nodes of a region stand in an order in which
+ * every value is made before it is used. Everything lies in the graph's arena, except weights (weft_buffer).
+ *
+ * Dimensions may be symbols: a weft_dim >= 0 is an extent, a negative one names a symbol ("batch"; anonymous where only a
+ * run can tell). The same inference functions serve at load, where symbols stay, and at bind, where they are replaced by extents first. */
+#ifndef WEFT_GRAPH_GRAPH_H
+#define WEFT_GRAPH_GRAPH_H
+
+#include "base/buffer.h"
+#include "base/limits.h"
+#include "base/map.h"
+#include "graph/expr.h"
+
+typedef int64_t weft_dim;
+#define WEFT_DIM_IS_SYMBOL(dim)    ((dim) < 0)
+#define WEFT_DIM_SYMBOL(index)     (-1 - (weft_dim)(index))
+#define WEFT_DIM_SYMBOL_INDEX(dim) ((uint32_t)(-1 - (dim)))
+
+typedef struct weft_shape {
+  int32_t rank; /* -1: not known */
+  weft_dim dims[WEFT_RANK_MAX];
+} weft_shape;
+
+typedef uint32_t weft_value_id;
+#define WEFT_VALUE_NONE UINT32_MAX /* an optional input that is left out */
+typedef uint32_t weft_node_id;
+#define WEFT_NODE_NONE UINT32_MAX
+
+typedef enum weft_value_kind {
+  WEFT_VALUE_INPUT,    /* fed by the caller */
+  WEFT_VALUE_CONSTANT, /* has data */
+  WEFT_VALUE_COMPUTED, /* an output of a node */
+} weft_value_kind;
+
+/* How the bytes of a constant lie. Anything but DENSE is for one device's kernels and is made by opt/pack_weights. */
+typedef enum weft_layout {
+  WEFT_LAYOUT_DENSE,  /* row-major */
+  WEFT_LAYOUT_PANELS, /* matmul's B packed for the CPU's gemm: see cpu/ */
+} weft_layout;
+
+typedef struct weft_value {
+  weft_str name; /* of the model, or made up; never empty */
+  weft_value_kind kind;
+  weft_dtype dtype;
+  weft_shape shape;
+  weft_node_id producer; /* COMPUTED: the node, else WEFT_NODE_NONE */
+  weft_buffer *data;     /* CONSTANT: the bytes, little-endian; one reference held here */
+  weft_layout layout;
+  /* Contents of an integer or bool tensor of rank <= 1, as far as they are known by inference: shape arithmetic. One weft_dim per
+   * element (a symbol stands for a dimension not yet bound); NULL when nothing is known. Rank 0: one element. */
+  weft_dim *elements;
+} weft_value;
+
+typedef enum weft_op {
+#define WEFT_OP(id, name, inputs_min, inputs_max, outputs_max, attributes) WEFT_OP_##id,
+#include "graph/ops.inc"
+#undef WEFT_OP
+  WEFT_OP_COUNT
+} weft_op;
+
+typedef enum weft_view_kind {
+  WEFT_VIEW_RESHAPE, /* inputs[1]: the shape, i64; 0 copies (unless allow_zero), one -1 is inferred */
+  WEFT_VIEW_TRANSPOSE, /* axes: the permutation; axes_count 0 reverses */
+  WEFT_VIEW_SLICE,     /* inputs[1..4]: starts, ends [, axes [, steps]], i64 or i32 */
+  WEFT_VIEW_EXPAND,    /* inputs[1]: the shape to broadcast with */
+  WEFT_VIEW_SQUEEZE,   /* axes, or inputs[1]; without either every dimension of 1 */
+  WEFT_VIEW_UNSQUEEZE, /* axes, or inputs[1]: where in the output */
+  WEFT_VIEW_FLATTEN,   /* to 2-D at axes[0] */
+  WEFT_VIEW_SPLIT, /* part `index` of `count` along axes[0]: inputs[1] lengths, or even parts (the last may be smaller) */
+} weft_view_kind;
+
+typedef enum weft_reduce_kind {
+  WEFT_REDUCE_SUM,
+  WEFT_REDUCE_MEAN,
+  WEFT_REDUCE_MAX,
+  WEFT_REDUCE_MIN,
+  WEFT_REDUCE_PROD,
+  WEFT_REDUCE_SUM_SQUARE,
+  WEFT_REDUCE_L1,
+  WEFT_REDUCE_L2,
+  WEFT_REDUCE_LOG_SUM,
+  WEFT_REDUCE_LOG_SUM_EXP,
+} weft_reduce_kind;
+
+typedef enum weft_pad_mode {
+  WEFT_PAD_CONSTANT,
+  WEFT_PAD_REFLECT,
+  WEFT_PAD_EDGE,
+  WEFT_PAD_WRAP
+} weft_pad_mode;
+typedef enum weft_norm_kind { WEFT_NORM_LAYER, WEFT_NORM_RMS } weft_norm_kind;
+
+/* A list of axes, possibly negative as in the file; inference normalises and checks. */
+typedef struct weft_axes {
+  uint8_t count;
+  int8_t axes[WEFT_RANK_MAX];
+} weft_axes;
+
+typedef union weft_attributes {
+  struct {
+    weft_expr expr;
+  } map; /* inputs in the node's order */
+  struct {
+    weft_view_kind kind;
+    weft_axes axes;
+    bool allow_zero;
+    uint32_t index, count;
+  } view;
+  /* ONNX MatMul's shapes (numpy). expr: input 0 is the product, input i the node's input 1 + i (broadcast to the output);
+   * no code: the plain product. */
+  struct {
+    weft_expr expr;
+  } matmul;
+  /* q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], mask broadcastable to [B,H,S,T]: softmax(scale q k^T + mask) v. Output
+   * [B,H,S,E], or [B,S,H,E] when heads_last. causal: query s sees keys t <= T - S + s. */
+  struct {
+    float scale;
+    bool causal, heads_last;
+  } attention;
+  struct {
+    weft_norm_kind kind;
+    int32_t axis;
+    float epsilon;
+  } norm; /* over [axis, rank) */
+  struct {
+    int32_t axis;
+    bool log, to_end;
+  } softmax; /* to_end: over [axis, rank) taken as one */
+  struct {
+    weft_reduce_kind kind;
+    weft_axes axes;
+    bool keep_dims, none_means_none;
+  } reduce; /* no axes: all, or none */
+  struct {
+    bool max, keep_dims, select_last;
+    int32_t axis;
+  } arg_reduce;
+  struct {
+    int32_t axis;
+  } axis;
+  struct {
+    weft_pad_mode mode;
+  } pad;
+  struct {
+    bool exclusive, reverse;
+  } cumsum;
+  struct {
+    bool upper;
+  } triangle;
+  struct {
+    int32_t start, end;
+    bool has_end;
+  } shape;
+  struct {
+    weft_dtype dtype;
+    uint8_t value[8];
+  } fill; /* one element's bytes */
+  struct {
+    uint32_t then_region, else_region;
+  } branches;
+} weft_attributes;
+
+typedef struct weft_node {
+  weft_op op;
+  uint32_t region;
+  uint32_t input_count, output_count;
+  weft_value_id *inputs, *outputs;
+  weft_str name;   /* of the model's node, for messages and profiles; may be made up; never empty */
+  weft_str origin; /* operator of the model, "LayerNormalization" */
+  weft_attributes attributes;
+  bool removed; /* dropped by a rewrite; skipped everywhere */
+} weft_node;
+
+typedef struct weft_region {
+  weft_node_id *nodes; /* in execution order */
+  uint32_t node_count;
+  weft_value_id *inputs, *outputs;
+  uint32_t input_count, output_count;
+  uint32_t parent; /* the region around; region 0: itself */
+} weft_region;
+
+typedef struct weft_graph {
+  weft_arena arena;
+  weft_value *values;
+  weft_node *nodes;
+  weft_region *regions; /* [0] is the main one */
+  weft_str *symbols;    /* names of symbolic dimensions; .length 0: anonymous */
+  uint32_t value_count, node_count, region_count, symbol_count;
+  weft_map symbol_index; /* name -> index */
+} weft_graph;
+
+/* ---- building (graph.c). All fail with WEFT_OUT_OF_MEMORY or WEFT_LIMIT_EXCEEDED only. -------------------------- */
+
+weft_status weft_graph_init(weft_graph *graph, weft_heap *heap,
+                            weft_error *error); /* with an empty region 0 */
+/* Releases the arena and every weight reference. */
+void weft_graph_release(weft_graph *graph);
+/* A copy of everything but weight bytes, which are shared by reference. */
+weft_status weft_graph_copy(const weft_graph *from, weft_heap *heap, weft_graph *out,
+                            weft_error *error);
+
+weft_status weft_graph_add_value(weft_graph *graph, weft_str name, weft_value_kind kind,
+                                 weft_dtype dtype, const weft_shape *shape, weft_value_id *out,
+                                 weft_error *error);
+/* Takes over one reference to `data` (also on failure). */
+weft_status weft_graph_add_constant(weft_graph *graph, weft_str name, weft_dtype dtype,
+                                    const weft_shape *shape, weft_buffer *data, weft_value_id *out,
+                                    weft_error *error);
+/* A rank-0 or rank-1 i64 constant (count < 0: a scalar) with its elements known. */
+weft_status weft_graph_add_integers(weft_graph *graph, weft_str name, const int64_t *integers,
+                                    int32_t count, weft_value_id *out, weft_error *error);
+/* Appends a node with `output_count` new computed values of unknown shape and type; ids are in node->outputs. The pointer holds until
+ * the next node is added. */
+weft_status weft_graph_add_node(weft_graph *graph, uint32_t region, weft_op op, weft_str name,
+                                weft_str origin, const weft_value_id *inputs, uint32_t input_count,
+                                uint32_t output_count, weft_node **out, weft_error *error);
+weft_status weft_graph_add_region(weft_graph *graph, uint32_t parent, uint32_t *out,
+                                  weft_error *error);
+/* The symbol of that name, made on first sight; an empty name makes a new anonymous one. */
+weft_status weft_graph_symbol(weft_graph *graph, weft_str name, weft_dim *out, weft_error *error);
+/* A one-instruction expression over inputs of the given types; `dtype` is the result's. */
+weft_status weft_graph_simple_expr(weft_graph *graph, weft_expr_op op,
+                                   const weft_dtype *input_dtypes, uint32_t input_count,
+                                   weft_dtype dtype, weft_expr *out, weft_error *error);
+
+/* ---- facts (graph.c) --------------------------------------------------------------------------------------------- */
+
+typedef struct weft_op_facts {
+  const char *name;
+  uint32_t inputs_min, inputs_max, outputs_max;
+} weft_op_facts;
+const weft_op_facts *weft_op_facts_of(weft_op op);
+
+bool weft_shape_is_fixed(const weft_shape *shape); /* rank known, no symbols */
+/* Product of fixed dims, checked against WEFT_MAX_ELEMENTS. */
+weft_status weft_shape_elements(const weft_shape *shape, uint64_t *out, weft_error *error);
+bool weft_shape_equal(const weft_shape *a, const weft_shape *b);
+/* "[batch,128,384]" */
+void weft_shape_print(const weft_graph *graph, const weft_shape *shape, struct weft_text *text);
+
+/* ---- inference (infer*.c) ------------------------------------------------------------------------------------------ */
+
+/* Where inferred facts go: at load the graph's own values; at bind a copy of shapes and elements, so that the graph stays untouched and several
+ * signatures can be held. `arena` takes new elements. Symbols made during inference are the graph's (at load only). */
+typedef struct weft_inference {
+  weft_graph *graph; /* read for structure; new anonymous symbols at load */
+  weft_arena *arena;
+  weft_shape *shapes;  /* by value id */
+  weft_dim **elements; /* by value id; NULL: not known */
+  weft_dtype *dtypes;  /* by value id */
+  bool fixed;          /* bind: every dimension must come out as an extent */
+} weft_inference;
+
+/* Infers types, shapes and known elements of a node's outputs from those of its inputs; checks what the op demands, naming node and
+ * cause: WEFT_INVALID_MODEL at load (WEFT_INVALID_ARGUMENT when fixed, for input shapes that do not fit). */
+weft_status weft_infer_node(weft_inference *inference, weft_node_id node, weft_error *error);
+/* The whole graph at load: fills values' dtype, shape and elements, region by region. */
+weft_status weft_infer_graph(weft_graph *graph, weft_error *error);
+/* Numpy broadcast of two shapes; symbols that differ meet as: equal to a fixed extent > 1 if one is; else a new symbol. */
+weft_status weft_infer_broadcast(weft_inference *inference, const weft_shape *a,
+                                 const weft_shape *b, weft_shape *out, weft_error *error);
+
+/* ---- verifier and dump (verify.c, dump.c) ------------------------------------------------------------------------ */
+
+/* The one place that checks meaning: ids in range, single assignment, order, region nesting, arity, types, attributes, constants' sizes.
+ * Run after load, and in debug and test builds after every rewrite. WEFT_INVALID_MODEL names node and rule. */
+weft_status weft_graph_verify(const weft_graph *graph, weft_error *error);
+
+/* A text of the graph: one line per input, constant and node, stable enough for golden tests. */
+void weft_graph_dump(const weft_graph *graph, struct weft_text *text);
+
+#endif
