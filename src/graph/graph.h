@@ -4,7 +4,7 @@
  * of `if`). A region sees its own values and those of the regions around it. Nodes of a region stand in an order in which
  * every value is made before it is used. Everything lies in the graph's arena, except weights (weft_buffer).
  *
- * Dimensions may be symbols: a weft_dim >= 0 is an extent, a negative one names a symbol ("batch"; anonymous where only a
+ * Dimensions may be symbols: a weft_dim >= 0 is an extent, others name a symbol ("batch"; anonymous where only a
  * run can tell). The same inference functions serve at load, where symbols stay, and at bind, where they are replaced by extents first. */
 #ifndef WEFT_GRAPH_GRAPH_H
 #define WEFT_GRAPH_GRAPH_H
@@ -15,9 +15,14 @@
 #include "graph/expr.h"
 
 typedef int64_t weft_dim;
-#define WEFT_DIM_IS_SYMBOL(dim)    ((dim) < 0)
-#define WEFT_DIM_SYMBOL(index)     (-1 - (weft_dim)(index))
-#define WEFT_DIM_SYMBOL_INDEX(dim) ((uint32_t)(-1 - (dim)))
+/* Symbols live in a far corner of the negative numbers, because known elements of shape arithmetic (weft_value.elements) hold
+ * ordinary negative integers too (-1 in a Reshape, INT64_MIN in a Slice). A constant that falls into the corner counts as
+ * not known. Use the macros: a negative weft_dim is not a symbol as such. */
+#define WEFT_DIM_SYMBOL_BASE (-0x7A00000000000000ll)
+#define WEFT_DIM_IS_SYMBOL(dim)                                                                    \
+  ((uint64_t)(dim) - (uint64_t)WEFT_DIM_SYMBOL_BASE < (uint64_t)WEFT_MAX_SYMBOLS)
+#define WEFT_DIM_SYMBOL(index)     (WEFT_DIM_SYMBOL_BASE + (weft_dim)(index))
+#define WEFT_DIM_SYMBOL_INDEX(dim) ((uint32_t)((dim) - WEFT_DIM_SYMBOL_BASE))
 
 typedef struct weft_shape {
   int32_t rank; /* -1: not known */
