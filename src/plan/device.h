@@ -1,0 +1,61 @@
+/* device.h - what a backend must offer: facts for the planner, weight packing, execution. cpu/ and gpu/ implement it. */
+#ifndef WEFT_PLAN_DEVICE_H
+#define WEFT_PLAN_DEVICE_H
+
+#include <stdatomic.h>
+
+#include "base/runtime.h"
+#include "plan/plan.h"
+
+typedef struct weft_device weft_device;
+struct weft_device {
+  const char *name; /* "cpu" */
+  const weft_runtime *runtime;
+
+  /* May `node`'s input number `input` come with this array's strides? If not, the planner puts a copy before it. */
+  bool (*takes)(const weft_device *device, const weft_node *node, uint32_t input,
+                const weft_array *array);
+
+  /* Chooses the kernel for a step (run, kernel, state, flops, scratch_bytes). `state` is taken from `arena`. Arrays' shapes, types and
+   * strides are final; constants can be read. WEFT_UNSUPPORTED names node and cause. */
+  weft_status (*prepare)(const weft_device *device, weft_step *step, weft_arena *arena,
+                         weft_error *error);
+
+  /* Packs constant input number `input` of `node` into the layout that this device reads fastest. *out stays NULL where the dense
+   * layout is right. */
+  weft_status (*pack)(const weft_device *device, const weft_graph *graph, const weft_node *node,
+                      uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
+                      weft_error *error);
+
+  /* Runs the plan from execution->next_step on. WEFT_PENDING: call again. */
+  weft_status (*execute)(const weft_device *device, struct weft_execution *execution,
+                         weft_error *error);
+
+  void (*close)(weft_device *device);
+};
+
+typedef struct weft_step_profile {
+  uint64_t calls, total_ns;
+} weft_step_profile;
+
+/* One run of a plan. */
+typedef struct weft_execution {
+  const weft_runtime *runtime;
+  const weft_plan *plan;
+  uint8_t *const *bases; /* by slot */
+  uint32_t next_step;
+  const _Atomic bool *cancel; /* checked between steps */
+  uint64_t deadline_ns;       /* by the runtime's clock; 0: none */
+  weft_step_profile *profile; /* by step; NULL: off */
+} weft_execution;
+
+/* The address of an array's element 0 during a run. Inputs and constants must not be written. */
+static inline uint8_t *weft_array_data(const weft_execution *execution, const weft_array *array) {
+  return array->constant ? (uint8_t *)(uintptr_t)array->constant
+                         : execution->bases[array->slot] + array->offset;
+}
+static inline uint8_t *weft_step_scratch(const weft_execution *execution, const weft_step *step) {
+  return execution->bases[WEFT_SLOT_ARENA] + step->scratch_offset;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* plan.h - a graph bound to one set of input shapes: which steps run in which order, and where every tensor lies.
+ *
+ * Shape arithmetic is evaluated while planning and leaves no steps; views leave none where strides can say it. Activations share
+ * one arena by their lifetimes. A plan is made once for each input signature and kept by the session.
+ * Comes after opt/; run/ executes plans on a device. */
+#ifndef WEFT_PLAN_PLAN_H
+#define WEFT_PLAN_PLAN_H
+
+#include "graph/graph.h"
+
+struct weft_device;
+struct weft_execution;
+struct weft_step;
+
+/* Where an array that is not constant lies: an index into weft_execution.bases. */
+#define WEFT_SLOT_ARENA 0u /* the activation arena; 1 + i: input i; 1 + inputs + i: output i */
+
+/* A strided array, its place fixed. Element 0 is at constant, or at bases[slot] + offset. */
+typedef struct weft_array {
+  weft_dtype dtype;
+  int32_t rank;
+  int64_t dims[WEFT_RANK_MAX];
+  int64_t strides[WEFT_RANK_MAX]; /* in elements; 0 repeats; dimensions of 1 may have any */
+  uint64_t elements;              /* product of dims */
+  const uint8_t
+      *constant;      /* weights, and host values computed while planning; NULL for the others */
+  weft_layout layout; /* of a constant */
+  uint32_t slot;
+  uint64_t offset; /* bytes */
+} weft_array;
+
+typedef weft_status weft_step_fn(const struct weft_step *step,
+                                 const struct weft_execution *execution, weft_error *error);
+
+/* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element counts, row-major order);
+ * its node is the one that needed it. */
+typedef struct weft_step {
+  const weft_node *node;
+  bool is_copy;
+  uint32_t input_count, output_count;
+  const weft_array **inputs;  /* NULL: optional input left out */
+  const weft_array **outputs; /* dense */
+  /* Set by the device's prepare: */
+  weft_step_fn *run;
+  const char *kernel; /* name for profiles and dumps */
+  void *state;        /* what prepare computed once, in the plan's arena */
+  double flops;       /* 0: not counted */
+  uint64_t scratch_bytes;
+  /* Set by the planner: where the scratch lies in the activation arena. */
+  uint64_t scratch_offset;
+} weft_step;
+
+typedef struct weft_plan {
+  weft_arena arena; /* of everything here */
+  int64_t *signature;
+  uint32_t signature_length;
+  weft_step *steps;
+  uint32_t step_count;
+  uint32_t input_count, output_count;
+  const weft_array **inputs;  /* by graph input; NULL: not used */
+  const weft_array **outputs; /* by graph output: shape and type; NULL: not asked for */
+  uint64_t arena_bytes;       /* activations and scratch */
+  uint64_t arena_bytes_live;  /* the most that is live at once: what a perfect packing would need */
+} weft_plan;
+
+/* Input shapes as fed, and which outputs are wanted. */
+typedef struct weft_plan_request {
+  const int64_t *const *dims; /* by graph input: `rank` extents each */
+  const uint32_t *ranks;
+  const bool *wanted; /* by graph output */
+} weft_plan_request;
+
+/* Plans region 0 of `graph` for `device`. The graph's constants must be in memory. WEFT_INVALID_ARGUMENT names the input whose shape
+ * does not fit; WEFT_UNSUPPORTED the node that the device cannot run. */
+weft_status weft_plan_build(const weft_graph *graph, const struct weft_device *device,
+                            const weft_plan_request *request, weft_heap *heap, weft_plan *out,
+                            weft_error *error);
+void weft_plan_release(weft_plan *plan);
+void weft_plan_dump(const weft_graph *graph, const weft_plan *plan, struct weft_text *text);
+
+/* Facts about arrays that planner and devices share. */
+bool weft_array_is_dense(const weft_array *array); /* row-major without gaps */
+void weft_array_set_dense(weft_array *array);      /* strides from dims */
+
+#endif
