@@ -1,18 +1,20 @@
 /* weft.h - the public interface of Weft, an inference runtime for ONNX models.
  *
- *   weft_runtime   the hooks to the outside (memory, log, clock, threads); everything else hangs on it
+ *   weft_runtime   the hooks to the outside: memory, log, clock, threads; the rest hangs on it
  *   weft_model     a parsed model file: inputs, outputs, metadata, weights
  *   weft_session   a model made ready for one device: optimised, planned, weights packed
  *   weft_tensor    a typed array, its memory either its own or the caller's
  *
- * Life: open with weft_x_open(..., &x, error), close with weft_x_close(&x), which also sets x to NULL and accepts
- * NULL. Close sessions and tensors before the runtime. A model may be closed while sessions on it live.
+ * Life: open with weft_x_open(..., &x, error), close with weft_x_close(&x), which also sets x to
+ * NULL and accepts NULL. Close sessions and tensors before the runtime. A model may be closed while
+ * sessions on it live.
  *
- * Errors: every function that can fail returns a weft_status and, where `error` is not NULL, writes a sentence there that
- * names the node, tensor or byte offset and the cause. The library never aborts, exits or prints.
+ * Errors: every function that can fail returns a weft_status and, where `error` is not NULL, writes
+ * a sentence there that names the node, tensor or byte offset and the cause. The library never
+ * aborts, exits or prints.
  *
- * Threads: objects may be used from any thread, one thread at a time per object; weft_session_cancel from any at any time.
- * Different sessions run at the same time.
+ * Threads: objects may be used from any thread, one thread at a time per object;
+ * weft_session_cancel from any at any time. Different sessions run at the same time.
  */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
@@ -33,7 +35,7 @@ extern "C" {
 /* A tensor has at most this many dimensions. */
 #define WEFT_RANK_MAX 8
 
-/* ---- status and errors ------------------------------------------------------------------------------------------ */
+/* ---- status and errors ----------------------------------------------------------------------- */
 
 typedef enum weft_status {
   WEFT_OK = 0,
@@ -54,13 +56,14 @@ typedef enum weft_status {
 /* A short constant name: "ok", "invalid model", ... */
 const char *weft_status_name(weft_status status);
 
-/* Where a failing call says what went wrong. Owned by the caller, on its stack for instance; no initialisation is needed. */
+/* Where a failing call says what went wrong. Owned by the caller, on its stack for instance; no
+ * initialisation is needed. */
 typedef struct weft_error {
   weft_status status;
   char message[500]; /* UTF-8, ends with NUL */
 } weft_error;
 
-/* ---- element types ---------------------------------------------------------------------------------------------- */
+/* ---- element types --------------------------------------------------------------------------- */
 
 /* The numbers are those of ONNX TensorProto.DataType. */
 typedef enum weft_dtype {
@@ -86,10 +89,10 @@ size_t weft_dtype_size(weft_dtype dtype);
 /* "f32", "i64", ...; "?" for unknown types. */
 const char *weft_dtype_name(weft_dtype dtype);
 
-/* ---- runtime ---------------------------------------------------------------------------------------------------- */
+/* ---- runtime --------------------------------------------------------------------------------- */
 
-/* Memory. `allocate` answers NULL when it has none; the alignment is a power of two up to 64. `release` gets the size that
- * was asked for. Both may be called from several threads at once. */
+/* Memory. `allocate` answers NULL when it has none; the alignment is a power of two up to 64.
+ * `release` gets the size that was asked for. Both may be called from several threads at once. */
 typedef struct weft_allocator {
   void *(*allocate)(void *user, size_t bytes, size_t alignment);
   void (*release)(void *user, void *memory, size_t bytes);
@@ -115,16 +118,16 @@ typedef struct weft_clock {
   void *user;
 } weft_clock;
 
-/* Threads: calls task(arg, i) once for each i in [0, tasks), from up to `count` threads, and returns when all are done.
- * A caller's own pool may stand behind it. */
+/* Threads: calls task(arg, i) once for each i in [0, tasks), from up to `count` threads, and
+ * returns when all are done. A caller's own pool may stand behind it. */
 typedef struct weft_threads {
   void (*parallel_for)(void *user, size_t tasks, void (*task)(void *arg, size_t i), void *arg);
   void *user;
   uint32_t count;
 } weft_threads;
 
-/* A member whose function pointer is NULL takes the built-in: the system's heap, no log, the system's clock, and a pool of
- * `thread_count` threads (1: everything on the calling thread). */
+/* A member whose function pointer is NULL takes the built-in: the system's heap, no log, the
+ * system's clock, and a pool of `thread_count` threads (1: everything on the calling thread). */
 typedef struct weft_runtime_options {
   weft_allocator allocator;
   weft_logger logger;
@@ -137,7 +140,8 @@ typedef struct weft_runtime weft_runtime;
 
 weft_runtime_options weft_runtime_options_default(void);
 /* `options` may be NULL. */
-weft_status weft_runtime_open(const weft_runtime_options *options, weft_runtime **out, weft_error *error);
+weft_status weft_runtime_open(const weft_runtime_options *options, weft_runtime **out,
+                              weft_error *error);
 void weft_runtime_close(weft_runtime **runtime);
 
 typedef struct weft_memory_use {
@@ -149,11 +153,12 @@ typedef struct weft_memory_use {
 /* What this runtime and all that was opened on it takes from the allocator. */
 weft_memory_use weft_runtime_memory(const weft_runtime *runtime);
 
-/* ---- model ------------------------------------------------------------------------------------------------------ */
+/* ---- model ----------------------------------------------------------------------------------- */
 
-/* The bytes of a file. Either they lie in memory (`bytes`), then weights are used in place and the bytes must outlive the
- * model and its sessions; or `read` copies a range, and is called while the model and the session open, so that the file
- * is never in memory as a whole. `read` answers WEFT_OK or a failure, and never sees a range past `size`. */
+/* The bytes of a file. Either they lie in memory (`bytes`), then weights are used in place and the
+ * bytes must outlive the model and its sessions; or `read` copies a range, and is called while the
+ * model and the session open, so that the file is never in memory as a whole. `read` answers
+ * WEFT_OK or a failure, and never sees a range past `size`. */
 typedef struct weft_source {
   uint64_t size;
   const void *bytes;
@@ -164,8 +169,9 @@ typedef struct weft_source {
 /* Load progress: `done` of `total` bytes (total 0: unknown). Answer false to cancel. */
 typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* External data: finds the bytes for `location`, the string that stands in the model. The library opens no path; the
- * callback decides what the string may mean. It is called once for each location. The source must outlive the model. */
+/* External data: finds the bytes for `location`, the string that stands in the model. The library
+ * opens no path; the callback decides what the string may mean. It is called once for each
+ * location. The source must outlive the model. */
 typedef weft_status (*weft_resolve_fn)(void *user, const char *location, weft_source *out);
 
 typedef struct weft_model_options {
@@ -181,17 +187,20 @@ typedef struct weft_model weft_model;
 weft_model_options weft_model_options_default(void);
 
 /* Parses an ONNX ModelProto (IR version 3 and up, opset 7 and up). `options` may be NULL. */
-weft_status weft_model_open(weft_runtime *runtime, const weft_source *source, const weft_model_options *options,
-                            weft_model **out, weft_error *error);
+weft_status weft_model_open(weft_runtime *runtime, const weft_source *source,
+                            const weft_model_options *options, weft_model **out, weft_error *error);
 void weft_model_close(weft_model **model);
 
-/* The same for bytes that arrive in pieces (a download): feed them in order, then finish. Weights are copied once, each to
- * memory of its own, so that the file is never held as a whole. `size` is the file's size, 0 where unknown. After a failed
- * feed or finish only weft_loader_close is left to do; finish closes the loader when it succeeds. */
+/* The same for bytes that arrive in pieces (a download): feed them in order, then finish. Weights
+ * are copied once, each to memory of its own, so that the file is never held as a whole. `size` is
+ * the file's size, 0 where unknown. After a failed feed or finish only weft_loader_close is left to
+ * do; finish closes the loader when it succeeds. */
 typedef struct weft_loader weft_loader;
-weft_status weft_loader_open(weft_runtime *runtime, uint64_t size, const weft_model_options *options, weft_loader **out,
+weft_status weft_loader_open(weft_runtime *runtime, uint64_t size,
+                             const weft_model_options *options, weft_loader **out,
                              weft_error *error);
-weft_status weft_loader_feed(weft_loader *loader, const void *bytes, size_t length, weft_error *error);
+weft_status weft_loader_feed(weft_loader *loader, const void *bytes, size_t length,
+                             weft_error *error);
 weft_status weft_loader_finish(weft_loader **loader, weft_model **out, weft_error *error);
 void weft_loader_close(weft_loader **loader);
 
@@ -199,9 +208,9 @@ void weft_loader_close(weft_loader **loader);
 typedef struct weft_value_info {
   const char *name;
   weft_dtype dtype;
-  int32_t rank;                             /* -1: unknown */
-  int64_t dims[WEFT_RANK_MAX];              /* -1: not fixed */
-  const char *dim_names[WEFT_RANK_MAX];     /* "batch", ...; NULL where fixed or anonymous */
+  int32_t rank;                         /* -1: unknown */
+  int64_t dims[WEFT_RANK_MAX];          /* -1: not fixed */
+  const char *dim_names[WEFT_RANK_MAX]; /* "batch", ...; NULL where fixed or anonymous */
 } weft_value_info;
 
 size_t weft_model_input_count(const weft_model *model);
@@ -218,19 +227,21 @@ typedef struct weft_model_info {
   uint64_t node_count;   /* in the file, subgraphs included */
 } weft_model_info;
 void weft_model_describe(const weft_model *model, weft_model_info *out);
-weft_status weft_model_metadata(const weft_model *model, size_t index, const char **key, const char **value);
+weft_status weft_model_metadata(const weft_model *model, size_t index, const char **key,
+                                const char **value);
 
-/* ---- tensor ----------------------------------------------------------------------------------------------------- */
+/* ---- tensor ---------------------------------------------------------------------------------- */
 
 typedef struct weft_tensor weft_tensor;
 
 /* A dense row-major tensor with memory of its own, zeroed. */
-weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims, size_t rank, weft_tensor **out,
+weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims,
+                             size_t rank, weft_tensor **out, weft_error *error);
+/* A tensor over the caller's memory, not copied: it must outlive the tensor, hold `bytes` >= the
+ * elements' bytes, and be aligned to the element's size. */
+weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims,
+                             size_t rank, void *data, size_t bytes, weft_tensor **out,
                              weft_error *error);
-/* A tensor over the caller's memory, not copied: it must outlive the tensor, hold `bytes` >= the elements' bytes, and be
- * aligned to the element's size. */
-weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims, size_t rank, void *data,
-                             size_t bytes, weft_tensor **out, weft_error *error);
 void weft_tensor_close(weft_tensor **tensor);
 
 weft_dtype weft_tensor_dtype(const weft_tensor *tensor);
@@ -239,18 +250,19 @@ const int64_t *weft_tensor_dims(const weft_tensor *tensor);
 void *weft_tensor_data(const weft_tensor *tensor);
 size_t weft_tensor_bytes(const weft_tensor *tensor);
 
-/* ---- session ---------------------------------------------------------------------------------------------------- */
+/* ---- session --------------------------------------------------------------------------------- */
 
 typedef struct weft_session_options {
-  /* Names of rewrites to leave out, separated by commas; "all" for every optional one; NULL for none. See weft_pass_name. */
+  /* Names of rewrites to leave out, separated by commas; "all" for every optional one; NULL for
+   * none. See weft_pass_name. */
   const char *disabled_passes;
-  /* Take the weights out of the model while packing them, so that no weight is held twice. No other session can be opened on
-   * that model afterwards. */
+  /* Take the weights out of the model while packing them, so that no weight is held twice. No other
+   * session can be opened on that model afterwards. */
   bool consume_model;
   /* Force one kernel target ("reference", "avx2", ...), NULL: the best that this machine runs. */
   const char *kernels;
-  uint64_t memory_limit; /* bytes for packed weights, plans and activations; 0 = no limit */
-  bool profile;          /* keep times per node */
+  uint64_t memory_limit;     /* bytes for packed weights, plans and activations; 0 = no limit */
+  bool profile;              /* keep times per node */
   weft_progress_fn progress; /* while weights are packed, in bytes */
   void *progress_user;
 } weft_session_options;
@@ -258,8 +270,8 @@ typedef struct weft_session_options {
 typedef struct weft_session weft_session;
 
 weft_session_options weft_session_options_default(void);
-weft_status weft_session_open(weft_model *model, const weft_session_options *options, weft_session **out,
-                              weft_error *error);
+weft_status weft_session_open(weft_model *model, const weft_session_options *options,
+                              weft_session **out, weft_error *error);
 void weft_session_close(weft_session **session);
 
 /* A tensor under the name of a model's input or output. */
@@ -272,24 +284,28 @@ typedef struct weft_run_options {
   uint64_t time_limit_ns; /* 0 = none */
 } weft_run_options;
 
-/* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller; a binding whose tensor
- * is not NULL is written in place (type and shape must fit), one with NULL receives a tensor that belongs to the session and
- * holds until its next run or close (do not close it). On shapes seen before, a run makes no allocation.
- * Answers WEFT_PENDING when a device works on: call weft_session_resume until the answer is another one; the bindings must
- * stay valid until then. `options` may be NULL. */
-weft_status weft_session_run(weft_session *session, const weft_run_options *options, const weft_binding *inputs,
-                             size_t input_count, weft_binding *outputs, size_t output_count, weft_error *error);
+/* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller;
+ * a binding whose tensor is not NULL is written in place (type and shape must fit), one with NULL
+ * receives a tensor that belongs to the session and holds until its next run or close (do not close
+ * it). On shapes seen before, a run makes no allocation. Answers WEFT_PENDING when a device works
+ * on: call weft_session_resume until the answer is another one; the bindings must stay valid until
+ * then. `options` may be NULL. */
+weft_status weft_session_run(weft_session *session, const weft_run_options *options,
+                             const weft_binding *inputs, size_t input_count, weft_binding *outputs,
+                             size_t output_count, weft_error *error);
 weft_status weft_session_resume(weft_session *session, weft_error *error);
 /* Makes the running or the next run end with WEFT_CANCELLED soon. */
 void weft_session_cancel(weft_session *session);
 
-/* Text dumps, for people and golden tests: the optimised graph, or the plan of the most recent run. */
+/* Text dumps, for people and golden tests: the optimised graph, or the plan of the most recent run.
+ */
 typedef enum weft_dump { WEFT_DUMP_GRAPH = 0, WEFT_DUMP_PLAN = 1 } weft_dump;
 typedef void (*weft_write_fn)(void *user, const char *text, size_t length);
-weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write, void *user,
-                              weft_error *error);
+weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write,
+                              void *user, weft_error *error);
 
-/* Times of the steps of the most recent plan, summed over its runs. Strings live until the next run or close. */
+/* Times of the steps of the most recent plan, summed over its runs. Strings live until the next run
+ * or close. */
 typedef struct weft_profile_entry {
   const char *op;     /* core op */
   const char *node;   /* name of the model's node */
@@ -299,7 +315,8 @@ typedef struct weft_profile_entry {
   double flops; /* per call; 0 where not counted */
 } weft_profile_entry;
 size_t weft_session_profile_count(const weft_session *session);
-weft_status weft_session_profile_entry(const weft_session *session, size_t index, weft_profile_entry *out);
+weft_status weft_session_profile_entry(const weft_session *session, size_t index,
+                                       weft_profile_entry *out);
 
 /* What the session holds: packed weights, plans and the activation arena. */
 weft_memory_use weft_session_memory(const weft_session *session);

@@ -1,24 +1,25 @@
-/* limits.h - every bound on what a file or a caller may ask for. All are far above real models; see docs/SECURITY.md. */
+/* limits.h - every bound on what a file or a caller may ask for. All are far above real models; see
+ * docs/SECURITY.md. */
 #ifndef WEFT_BASE_LIMITS_H
 #define WEFT_BASE_LIMITS_H
 
-#define WEFT_MAX_NAME_BYTES          4096u        /* of a node, value or operator name */
-#define WEFT_MAX_STRING_BYTES        (16u << 20)  /* of a metadata or attribute string */
-#define WEFT_MAX_NODES               (1u << 17)   /* in a model, functions inlined */
-#define WEFT_MAX_VALUES              (1u << 19)
-#define WEFT_MAX_INITIALIZERS        (1u << 17)
-#define WEFT_MAX_NODE_INPUTS         (1u << 12)   /* and outputs */
-#define WEFT_MAX_ATTRIBUTES          256u         /* of one node */
-#define WEFT_MAX_ATTRIBUTE_ELEMENTS  (1u << 22)
-#define WEFT_MAX_METADATA            (1u << 16)
-#define WEFT_MAX_MESSAGE_DEPTH       64u          /* nested protobuf messages */
-#define WEFT_MAX_SUBGRAPH_DEPTH      8u
-#define WEFT_MAX_FUNCTION_DEPTH      16u          /* nested calls while inlining */
-#define WEFT_MAX_FUNCTIONS           (1u << 12)
-#define WEFT_MAX_ELEMENTS            (1ull << 40) /* of a tensor */
-#define WEFT_MAX_INLINE_BYTES        (64u << 20)  /* of repeated fields that must be decoded element by element, one tensor */
-#define WEFT_MAX_HOST_ELEMENTS       1024u        /* of an integer tensor that is followed by value in shape arithmetic */
-#define WEFT_MAX_SYMBOLS             (1u << 16)   /* named and anonymous dimensions */
-#define WEFT_MAX_PLANS               8u           /* input shape signatures kept per session */
+#define WEFT_MAX_NAME_BYTES         4096u       /* of a node, value or operator name */
+#define WEFT_MAX_STRING_BYTES       (16u << 20) /* of a metadata or attribute string */
+#define WEFT_MAX_NODES              (1u << 17)  /* in a model, functions inlined */
+#define WEFT_MAX_VALUES             (1u << 19)
+#define WEFT_MAX_INITIALIZERS       (1u << 17)
+#define WEFT_MAX_NODE_INPUTS        (1u << 12) /* and outputs */
+#define WEFT_MAX_ATTRIBUTES         256u       /* of one node */
+#define WEFT_MAX_ATTRIBUTE_ELEMENTS (1u << 22)
+#define WEFT_MAX_METADATA           (1u << 16)
+#define WEFT_MAX_MESSAGE_DEPTH      64u /* nested protobuf messages */
+#define WEFT_MAX_SUBGRAPH_DEPTH     8u
+#define WEFT_MAX_FUNCTION_DEPTH     16u /* nested calls while inlining */
+#define WEFT_MAX_FUNCTIONS          (1u << 12)
+#define WEFT_MAX_ELEMENTS           (1ull << 40) /* of a tensor */
+#define WEFT_MAX_INLINE_BYTES       (64u << 20) /* of one tensor decoded element by element */
+#define WEFT_MAX_HOST_ELEMENTS      1024u       /* of a tensor followed by value in shape arithmetic */
+#define WEFT_MAX_SYMBOLS            (1u << 16)  /* named and anonymous dimensions */
+#define WEFT_MAX_PLANS              8u          /* input shape signatures kept per session */
 
 #endif

@@ -8,14 +8,15 @@
 
 typedef struct weft_map {
   weft_arena *arena;
-  struct weft_map_slot *slots;
-  uint32_t count, capacity;
+  struct weft_map_node *root;
+  uint32_t count;
 } weft_map;
 
 void weft_map_init(weft_map *map, weft_arena *arena);
 /* The number under `key`, or WEFT_MAP_NONE. */
 uint32_t weft_map_find(const weft_map *map, weft_str key);
-/* Sets it (replacing an older one); the key's text must outlive the map. Answers false when there is no memory. */
+/* Sets it (replacing an older one); the key's text must outlive the map. Answers false when there
+ * is no memory. */
 bool weft_map_set(weft_map *map, weft_str key, uint32_t value);
 
 #endif

@@ -1,4 +1,5 @@
-/* memory.h - memcpy and friends, which a freestanding build has to declare and bring itself (memory.c, wasm only). */
+/* memory.h - memcpy and friends, which a freestanding build has to declare and bring itself
+ * (memory.c, wasm only). */
 #ifndef WEFT_BASE_MEMORY_H
 #define WEFT_BASE_MEMORY_H
 

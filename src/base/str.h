@@ -1,4 +1,5 @@
-/* str.h - text with a length. Strings that the core keeps also end with NUL, so that .data serves as a C string. */
+/* str.h - text with a length. Strings that the core keeps also end with NUL, so that .data serves
+ * as a C string. */
 #ifndef WEFT_BASE_STR_H
 #define WEFT_BASE_STR_H
 
@@ -22,6 +23,8 @@ static inline weft_str weft_str_of(const char *text) {
 static inline bool weft_str_equal(weft_str a, weft_str b) {
   return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
 }
-static inline bool weft_str_is(weft_str a, const char *b) { return weft_str_equal(a, weft_str_of(b)); }
+static inline bool weft_str_is(weft_str a, const char *b) {
+  return weft_str_equal(a, weft_str_of(b));
+}
 
 #endif
