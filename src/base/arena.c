@@ -4,8 +4,8 @@
 #include "base/checked.h"
 #include "base/text.h"
 
-/* Blocks grow from the first to the last size, so that a small model stays small and a large one needs
- * few calls; what is larger than a block gets one of its own. */
+/* Blocks grow from the first to the last size, so that a small model stays small and a large one
+ * needs few calls; what is larger than a block gets one of its own. */
 enum { ARENA_BLOCK_FIRST = 4 << 10, ARENA_BLOCK_LAST = 1 << 20, ARENA_ALIGNMENT = 16 };
 
 struct weft_arena_block {
@@ -88,8 +88,8 @@ bool weft_arena_grow(weft_arena *arena, void **items, uint32_t count, uint64_t s
   if (count > UINT32_MAX / 2) return false;
   void *grown = weft_arena_array(arena, count == 0 ? FIRST : 2 * (uint64_t)count, size);
   if (grown == NULL) return false;
-  /* `items` points to a pointer of another type: memcpy reads and writes it without an aliasing rule
-   * broken. */
+  /* `items` points to a pointer of another type: memcpy reads and writes it without an aliasing
+   * rule broken. */
   void *old;
   memcpy(&old, items, sizeof old);
   if (count > 0) memcpy(grown, old, (size_t)(count * size));

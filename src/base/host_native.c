@@ -1,5 +1,5 @@
-/* host_native.c - the operating system's heap, clock and threads, and what the processor can do. The
- * only file of the native core that uses them; host_wasm.c is its counterpart. */
+/* host_native.c - the operating system's heap, clock and threads, and what the processor can do.
+ * The only file of the native core that uses them; host_wasm.c is its counterpart. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/host.h"
 
@@ -50,14 +50,15 @@ uint32_t weft_host_cpu_features(void) {
 
 /* ---- thread pool ----------------------------------------------------------------------------- */
 
-/* How often a thread looks for work, or for the end of it, before it sleeps: some 50 microseconds, so
- * that the ops of one run find the pool awake. */
+/* How often a thread looks for work, or for the end of it, before it sleeps: some 50 microseconds,
+ * so that the ops of one run find the pool awake. */
 enum { SPINS = 2000 };
 
 struct weft_host_pool {
-  /* Which job, and how many of its tasks are not yet taken: job << 32 | tasks. A thread takes a task
-   * by lowering it; only then may it read `task`, `arg` and `tasks`, which stay as they are until
-   * `unfinished` is 0. The job's number makes a late compare-exchange on an older job fail. */
+  /* Which job, and how many of its tasks are not yet taken: job << 32 | tasks. A thread takes a
+   * task by lowering it; only then may it read `task`, `arg` and `tasks`, which stay as they are
+   * until `unfinished` is 0. The job's number makes a late compare-exchange on an older job fail.
+   */
   _Atomic uint64_t ticket;
   _Atomic size_t unfinished;
   void (*task)(void *arg, size_t i);

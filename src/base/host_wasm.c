@@ -1,15 +1,16 @@
-/* host_wasm.c - the wasm host: a heap over memory.grow, and the clock, an import. The counterpart of
- * host_native.c.
+/* host_wasm.c - the wasm host: a heap over memory.grow, and the clock, an import. The counterpart
+ * of host_native.c.
  *
- * The heap is made for few, large, long-lived blocks: weights, arenas. Every block is a multiple of 64
- * bytes, so that all user memory has the alignment of a cache line. A block starts with a header of 16
- * bytes that knows its own size and its lower neighbour's, so that a released block merges with free
- * neighbours at once. Free blocks hang in lists by size class, eight classes to a power of two.
+ * The heap is made for few, large, long-lived blocks: weights, arenas. Every block is a multiple of
+ * 64 bytes, so that all user memory has the alignment of a cache line. A block starts with a header
+ * of 16 bytes that knows its own size and its lower neighbour's, so that a released block merges
+ * with free neighbours at once. Free blocks hang in lists by size class, eight classes to a power
+ * of two.
  *
  *   region:  [48 bytes] header user... | header user... | header (end mark, used, size 0)
  *
- * Regions: memory.grow usually extends the last one; when someone else has grown the memory in between,
- * a new one begins. */
+ * Regions: memory.grow usually extends the last one; when someone else has grown the memory in
+ * between, a new one begins. */
 #include "base/host.h"
 
 #include "base/checked.h"
@@ -124,8 +125,8 @@ static uintptr_t grow_memory(uint64_t bytes) {
   return before == SIZE_MAX ? 0 : (uintptr_t)before * PAGE;
 }
 
-/* The memory [start, end) becomes free: behind the newest region, or as a new one. Both are multiples
- * of UNIT. */
+/* The memory [start, end) becomes free: behind the newest region, or as a new one. Both are
+ * multiples of UNIT. */
 static void add_memory(uintptr_t start, uintptr_t end) {
   block *first = heap.end;
   if (first == NULL || (uintptr_t)first + HEADER != start) {
@@ -151,7 +152,8 @@ static void start(void) {
   if (to > from && to - from >= 2 * UNIT) add_memory(from, to);
 }
 
-/* Makes room for a block of `units`; a free block at the end counts when the memory grows behind it. */
+/* Makes room for a block of `units`; a free block at the end counts when the memory grows behind
+ * it. */
 static bool extend(uint32_t units) {
   uint64_t needed = ((uint64_t)units + 1) * UNIT; /* + 1: header and end mark of a new region */
   if (heap.end != NULL && (uintptr_t)heap.end + HEADER == memory_end() && heap.end->below != 0) {

@@ -17,9 +17,9 @@
 #define WEFT_MAX_FUNCTION_DEPTH     16u /* nested calls while inlining */
 #define WEFT_MAX_FUNCTIONS          (1u << 12)
 #define WEFT_MAX_ELEMENTS           (1ull << 40) /* of a tensor */
-#define WEFT_MAX_INLINE_BYTES       (64u << 20) /* of one tensor decoded element by element */
-#define WEFT_MAX_HOST_ELEMENTS      1024u       /* of a tensor followed by value in shape arithmetic */
-#define WEFT_MAX_SYMBOLS            (1u << 16)  /* named and anonymous dimensions */
-#define WEFT_MAX_PLANS              8u          /* input shape signatures kept per session */
+#define WEFT_MAX_INLINE_BYTES       (64u << 20)  /* of one tensor decoded element by element */
+#define WEFT_MAX_HOST_ELEMENTS      1024u /* of a tensor followed by value in shape arithmetic */
+#define WEFT_MAX_SYMBOLS            (1u << 16) /* named and anonymous dimensions */
+#define WEFT_MAX_PLANS              8u         /* input shape signatures kept per session */
 
 #endif

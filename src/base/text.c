@@ -1,4 +1,5 @@
-/* text.c - a small printf without libc, for messages, dumps and the text that the CLI and wasm show. */
+/* text.c - a small printf without libc, for messages, dumps and the text that the CLI and wasm
+ * show. */
 #include "base/text.h"
 
 #include "base/memory.h"
