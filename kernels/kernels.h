@@ -15,13 +15,15 @@
 typedef void weft_unary_f32_fn(size_t n, const float *x, float *y);
 typedef void weft_binary_f32_fn(size_t n, const float *a, const float *b, float *y);
 typedef void weft_compare_f32_fn(size_t n, const float *a, const float *b, uint8_t *y);
-typedef void weft_select_f32_fn(size_t n, const uint8_t *c, const float *a, const float *b, float *y);
+typedef void weft_select_f32_fn(size_t n, const uint8_t *c, const float *a, const float *b,
+                                float *y);
 typedef float weft_reduce_f32_fn(size_t n, const float *x);
 typedef void weft_convert_fn(size_t n, const void *x, void *y);
 typedef void weft_row_f32_fn(size_t n, const float *x, float *y);
 /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over one row; rms: y = x / sqrt(mean(x^2) + epsilon) * scale + bias.
  * scale and bias have n elements; bias may be NULL. */
-typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, const float *bias, float epsilon, float *y);
+typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, const float *bias,
+                              float epsilon, float *y);
 
 /* One tile of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
  * a: m rows of k floats, lda apart. b: one packed panel (below), k rows of gemm_columns floats, padded with zeros, 64-byte
@@ -39,19 +41,20 @@ typedef void weft_gemm_f32_fn(const weft_gemm_f32_args *args);
 
 /* Packs B [k][n] (element strides row_stride, column_stride) into ceil(n / gemm_columns) panels, one after the other, each
  * k x gemm_columns floats; columns past n are zeros. `to` is 64-byte aligned. */
-typedef void weft_gemm_pack_f32_fn(size_t k, size_t n, const float *b, ptrdiff_t row_stride, ptrdiff_t column_stride,
-                                   float *to);
+typedef void weft_gemm_pack_f32_fn(size_t k, size_t n, const float *b, ptrdiff_t row_stride,
+                                   ptrdiff_t column_stride, float *to);
 
 /* Attention of a block of query rows of one head over all keys, without a rows x keys matrix (online softmax):
  *   out[r][:] = sum over t of softmax_t(scale * q[r] . k[t] + mask[r][t]) * v[t][:]
  * Rows whose every weight is -inf give zeros. Strides count elements between rows; elements in a row are dense. */
 typedef struct weft_attention_f32_args {
-  size_t rows, keys, head_size, value_size; /* rows of q and out; rows of k and v; columns of q, k; columns of v, out */
+  size_t rows, keys, head_size,
+      value_size; /* rows of q and out; rows of k and v; columns of q, k; columns of v, out */
   const float *q, *k, *v;
   size_t q_stride, k_stride, v_stride;
-  const float *mask;   /* added to the scores; NULL: none */
-  size_t mask_stride;  /* between rows of mask; 0: one row for all */
-  bool causal;         /* row r sees keys t <= causal_offset + r */
+  const float *mask;  /* added to the scores; NULL: none */
+  size_t mask_stride; /* between rows of mask; 0: one row for all */
+  bool causal;        /* row r sees keys t <= causal_offset + r */
   size_t causal_offset;
   float scale;
   float *out;
@@ -62,11 +65,11 @@ typedef void weft_attention_f32_fn(const weft_attention_f32_args *args);
 
 /* ---- targets ----------------------------------------------------------------------------------------------------- */
 
-/* TARGET(name, condition under which this build carries it, processor features it needs). Best last; see targets.inc. */
+/* Bits of `features`: what a target needs of the processor (targets.inc). */
 #define WEFT_CPU_AVX2_FMA 1u /* AVX2, FMA3, F16C */
 
 typedef struct weft_kernels {
-  const char *target;            /* "reference", "portable", "simd128", "relaxed", "avx2", "neon" */
+  const char *target; /* "reference", "portable", "simd128", "relaxed", "avx2", "neon" */
   size_t gemm_rows, gemm_columns; /* the tile of gemm_f32 */
   size_t attention_rows;          /* query rows per call that suit attention_f32 best */
   size_t (*attention_scratch)(const weft_attention_f32_args *args);

@@ -1,0 +1,30 @@
+/* dispatch.c - hands out the tables of kernels (table.c) that this build carries (targets.inc) and
+ * the processor can run. */
+#include "kernels/kernels.h"
+#include "src/base/memory.h"
+
+#define WEFT_TARGET_ENTRY(name, features) extern const weft_kernels weft_kernels_##name;
+#include "kernels/targets.inc"
+#undef WEFT_TARGET_ENTRY
+
+static const struct {
+  const weft_kernels *kernels;
+  uint32_t needs;
+} targets[] = {
+#define WEFT_TARGET_ENTRY(name, features) {&weft_kernels_##name, features},
+#include "kernels/targets.inc"
+#undef WEFT_TARGET_ENTRY
+};
+
+const weft_kernels *weft_kernels_at(size_t index, uint32_t features) {
+  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+    if ((targets[i].needs & ~features) == 0 && index-- == 0) return targets[i].kernels;
+  return NULL;
+}
+
+const weft_kernels *weft_kernels_find(const char *name, uint32_t features) {
+  const weft_kernels *kernels;
+  for (size_t i = 0; (kernels = weft_kernels_at(i, features)) != NULL; i++)
+    if (name == NULL || strcmp(kernels->target, name) == 0) return kernels;
+  return NULL;
+}

@@ -1,0 +1,13 @@
+# What has to be compiled how. Each target's sources are compiled once more for that target, with its
+# definition (and flags) on top of WEFT_KERNEL_FLAGS; dispatch.c once.
+set(WEFT_KERNEL_FLAGS -O3 -ffp-contract=off -fno-math-errno)
+set(WEFT_KERNEL_COMMON_SOURCES kernels/dispatch.c)
+set(WEFT_KERNEL_REFERENCE_SOURCES kernels/table.c kernels/reference/convert.c
+    kernels/reference/double_math.c kernels/reference/elementwise.c kernels/reference/matrix.c
+    kernels/reference/rows.c)
+set(WEFT_KERNEL_SOURCES)
+
+# Targets by the architecture that is built for; WEFT_KERNEL_FLAGS_<target> is added per target and
+# WEFT_TARGET_<TARGET> defined. "reference" takes WEFT_KERNEL_REFERENCE_SOURCES, all others
+# WEFT_KERNEL_SOURCES.
+set(WEFT_KERNEL_TARGETS_x86_64 reference)

@@ -1,0 +1,15 @@
+/* table.c - the table of one target's kernels (compiled once per target, as the kernels are), which dispatch.c hands out. */
+#include "kernels/target.h"
+
+extern const weft_kernels WEFT_KERNEL_NAME(kernels);
+
+const weft_kernels WEFT_KERNEL_NAME(kernels) = {
+    .target = WEFT_KERNEL_STRING(WEFT_TARGET),
+    .gemm_rows = WEFT_GEMM_ROWS,
+    .gemm_columns = WEFT_GEMM_COLUMNS,
+    .attention_rows = WEFT_ATTENTION_ROWS,
+    .attention_scratch = WEFT_KERNEL_NAME(attention_scratch),
+#define WEFT_KERNEL(family, name, tolerance) .name = WEFT_KERNEL_NAME(name),
+#include "kernels/kernels.inc"
+#undef WEFT_KERNEL
+};
