@@ -1,5 +1,6 @@
-/* expr.h - elementwise expressions: straight-line code over broadcast inputs, one output. `map` is one, and every matmul ends
- * in one. Formats make them of a single instruction; opt/ joins them into chains; devices run or generate code from them. */
+/* expr.h - elementwise expressions: straight-line code over broadcast inputs, one output. `map` is
+ * one, and every matmul ends in one. Formats make them of a single instruction; opt/ joins them
+ * into chains; devices run or generate code from them. */
 #ifndef WEFT_GRAPH_EXPR_H
 #define WEFT_GRAPH_EXPR_H
 
@@ -15,8 +16,9 @@ typedef enum weft_expr_op {
   WEFT_EXPR_OP_COUNT
 } weft_expr_op;
 
-/* One instruction. An operand below inputs_count is that input; else the result of instruction (operand - input_count), an
- * earlier one. Operands of one instruction have one type (SELECT: bool, then two alike), which CAST alone changes. */
+/* One instruction. An operand below input_count is that input; else the result of instruction
+ * (operand - input_count), an earlier one. Operands of one instruction have one type (SELECT: bool,
+ * then two alike), which CAST alone changes. */
 typedef struct weft_instruction {
   uint8_t op;    /* weft_expr_op */
   uint8_t dtype; /* of the result */

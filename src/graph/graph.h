@@ -1,11 +1,13 @@
 /* graph.h - the graph: what formats produce, opt/ rewrites and plan/ lays out.
  *
- * Values are numbers into one table for the whole model; nodes live in regions (region 0 is the main one, others are branches
- * of `if`). A region sees its own values and those of the regions around it. Nodes of a region stand in an order in which
- * every value is made before it is used. Everything lies in the graph's arena, except weights (weft_buffer).
+ * Values are numbers into one table for the whole model; nodes live in regions (region 0 is the
+ * main one, others are branches of `if`). A region sees its own values and those of the regions
+ * around it. Nodes of a region stand in an order in which every value is made before it is used.
+ * Everything lies in the graph's arena, except weights (weft_buffer).
  *
- * Dimensions may be symbols: a weft_dim >= 0 is an extent, others name a symbol ("batch"; anonymous where only a
- * run can tell). The same inference functions serve at load, where symbols stay, and at bind, where they are replaced by extents first. */
+ * Dimensions may be symbols: a weft_dim >= 0 is an extent, others name a symbol ("batch"; anonymous
+ * where only a run can tell). The same inference functions serve at load, where symbols stay, and
+ * at bind, where they are replaced by extents first. */
 #ifndef WEFT_GRAPH_GRAPH_H
 #define WEFT_GRAPH_GRAPH_H
 
@@ -15,14 +17,17 @@
 #include "graph/expr.h"
 
 typedef int64_t weft_dim;
-/* Symbols live in a far corner of the negative numbers, because known elements of shape arithmetic (weft_value.elements) hold
- * ordinary negative integers too (-1 in a Reshape, INT64_MIN in a Slice). A constant that falls into the corner counts as
- * not known. Use the macros: a negative weft_dim is not a symbol as such. */
+/* Symbols live in a far corner of the negative numbers, because known elements of shape arithmetic
+ * (weft_value.elements) hold ordinary negative integers too (-1 in a Reshape, INT64_MIN in a
+ * Slice). A constant that falls into the corner counts as not known. Use the macros: a negative
+ * weft_dim is not a symbol as such. */
 #define WEFT_DIM_SYMBOL_BASE (-0x7A00000000000000ll)
 #define WEFT_DIM_IS_SYMBOL(dim)                                                                    \
   ((uint64_t)(dim) - (uint64_t)WEFT_DIM_SYMBOL_BASE < (uint64_t)WEFT_MAX_SYMBOLS)
 #define WEFT_DIM_SYMBOL(index)     (WEFT_DIM_SYMBOL_BASE + (weft_dim)(index))
 #define WEFT_DIM_SYMBOL_INDEX(dim) ((uint32_t)((dim) - WEFT_DIM_SYMBOL_BASE))
+/* In known elements only: one that is not known, and may be negative. Counts as a symbol too. */
+#define WEFT_DIM_UNKNOWN WEFT_DIM_SYMBOL(WEFT_MAX_SYMBOLS - 1)
 
 typedef struct weft_shape {
   int32_t rank; /* -1: not known */
@@ -54,8 +59,10 @@ typedef struct weft_value {
   weft_node_id producer; /* COMPUTED: the node, else WEFT_NODE_NONE */
   weft_buffer *data;     /* CONSTANT: the bytes, little-endian; one reference held here */
   weft_layout layout;
-  /* Contents of an integer or bool tensor of rank <= 1, as far as they are known by inference: shape arithmetic. One weft_dim per
-   * element (a symbol stands for a dimension not yet bound); NULL when nothing is known. Rank 0: one element. */
+  /* Contents of a small integer or bool tensor of rank <= 1 (at most WEFT_MAX_HOST_ELEMENTS), as
+   * far as they are known by inference: shape arithmetic. One weft_dim per element: an integer, a
+   * symbol (a dimension not yet bound) or WEFT_DIM_UNKNOWN. NULL when nothing is known; else the
+   * shape is fixed. Rank 0: one element. */
   weft_dim *elements;
 } weft_value;
 
@@ -74,7 +81,8 @@ typedef enum weft_view_kind {
   WEFT_VIEW_SQUEEZE,   /* axes, or inputs[1]; without either every dimension of 1 */
   WEFT_VIEW_UNSQUEEZE, /* axes, or inputs[1]: where in the output */
   WEFT_VIEW_FLATTEN,   /* to 2-D at axes[0] */
-  WEFT_VIEW_SPLIT, /* part `index` of `count` along axes[0]: inputs[1] lengths, or even parts (the last may be smaller) */
+  WEFT_VIEW_SPLIT,     /* part `index` of `count` along axes[0]: inputs[1] lengths, or even parts
+                          (the last may be smaller) */
 } weft_view_kind;
 
 typedef enum weft_reduce_kind {
@@ -114,8 +122,8 @@ typedef union weft_attributes {
     bool allow_zero;
     uint32_t index, count;
   } view;
-  /* ONNX MatMul's shapes (numpy). expr: input 0 is the product, input i the node's input 1 + i (broadcast to the output);
-   * no code: the plain product. */
+  /* ONNX MatMul's shapes (numpy). expr: input 0 is the product, input i the node's input 1 + i
+   * (broadcast to the product's shape); no code: the plain product. */
   struct {
     weft_expr expr;
   } matmul;
@@ -217,8 +225,8 @@ weft_status weft_graph_add_constant(weft_graph *graph, weft_str name, weft_dtype
 /* A rank-0 or rank-1 i64 constant (count < 0: a scalar) with its elements known. */
 weft_status weft_graph_add_integers(weft_graph *graph, weft_str name, const int64_t *integers,
                                     int32_t count, weft_value_id *out, weft_error *error);
-/* Appends a node with `output_count` new computed values of unknown shape and type; ids are in node->outputs. The pointer holds until
- * the next node is added. */
+/* Appends a node with `output_count` new computed values of unknown shape and type; ids are in
+ * node->outputs. The pointer holds until the next node is added. */
 weft_status weft_graph_add_node(weft_graph *graph, uint32_t region, weft_op op, weft_str name,
                                 weft_str origin, const weft_value_id *inputs, uint32_t input_count,
                                 uint32_t output_count, weft_node **out, weft_error *error);
@@ -231,7 +239,51 @@ weft_status weft_graph_simple_expr(weft_graph *graph, weft_expr_op op,
                                    const weft_dtype *input_dtypes, uint32_t input_count,
                                    weft_dtype dtype, weft_expr *out, weft_error *error);
 
-/* ---- facts (graph.c) --------------------------------------------------------------------------------------------- */
+/* ---- rewriting (rewrite.c) ------------------------------------------------------------------- */
+
+/* Lets every node and region output that uses `from` use `to`. */
+void weft_graph_replace_value(weft_graph *graph, weft_value_id from, weft_value_id to);
+/* Drops a node whose outputs nobody uses (any more). Its id stays taken. */
+void weft_graph_remove_node(weft_graph *graph, weft_node_id node);
+/* Moves a node right before `anchor`, one of the same region (add_node appends at the end). */
+void weft_graph_move_before(weft_graph *graph, weft_node_id node, weft_node_id anchor);
+
+/* Who uses each value, as of the call. The uses of value v are nodes[first[v]] up to, not
+ * including, nodes[first[v + 1]], a node once per input; WEFT_NODE_NONE stands for a use as the
+ * output of a region. */
+typedef struct weft_users {
+  uint32_t *first; /* [value_count + 1] */
+  weft_node_id *nodes;
+} weft_users;
+weft_status weft_graph_users(const weft_graph *graph, weft_arena *arena, weft_users *out,
+                             weft_error *error);
+static inline uint32_t weft_use_count(const weft_users *users, weft_value_id value) {
+  return users->first[value + 1] - users->first[value];
+}
+
+/* A walk in the order of execution, branches included: at an `if`, each branch gives ENTER, its
+ * nodes and LEAVE; then comes the node itself. */
+typedef enum weft_walk_event {
+  WEFT_WALK_END,
+  WEFT_WALK_NODE,
+  WEFT_WALK_ENTER, /* `node` is the `if`; weft_walk_skip passes over the region, LEAVE too */
+  WEFT_WALK_LEAVE,
+  WEFT_WALK_TOO_DEEP, /* more than WEFT_MAX_SUBGRAPH_DEPTH regions inside one another */
+} weft_walk_event;
+typedef struct weft_walk {
+  const weft_graph *graph;
+  weft_node_id node;
+  uint32_t region; /* of the event */
+  uint32_t depth;
+  struct {
+    uint32_t region, next, branches; /* position in the region; branches done of the `if` there */
+  } frames[WEFT_MAX_SUBGRAPH_DEPTH + 1];
+} weft_walk;
+void weft_walk_start(weft_walk *walk, const weft_graph *graph);
+weft_walk_event weft_walk_next(weft_walk *walk);
+void weft_walk_skip(weft_walk *walk);
+
+/* ---- facts (facts.c) ------------------------------------------------------------------------- */
 
 typedef struct weft_op_facts {
   const char *name;
@@ -239,39 +291,68 @@ typedef struct weft_op_facts {
 } weft_op_facts;
 const weft_op_facts *weft_op_facts_of(weft_op op);
 
+bool weft_dtype_is_float(weft_dtype dtype);
+bool weft_dtype_is_integer(weft_dtype dtype); /* bool is none */
+
 bool weft_shape_is_fixed(const weft_shape *shape); /* rank known, no symbols */
 /* Product of fixed dims, checked against WEFT_MAX_ELEMENTS. */
 weft_status weft_shape_elements(const weft_shape *shape, uint64_t *out, weft_error *error);
 bool weft_shape_equal(const weft_shape *a, const weft_shape *b);
-/* "[batch,128,384]" */
+/* "[batch,128,384]"; an anonymous symbol is "?" and its number, a shape of unknown rank "[...]". */
 void weft_shape_print(const weft_graph *graph, const weft_shape *shape, struct weft_text *text);
+/* One dimension or element. */
+void weft_dim_print(const weft_graph *graph, weft_dim dim, struct weft_text *text);
+/* Whether all contents of the value are known as integers, so that nothing is left to compute. */
+bool weft_elements_are_fixed(const weft_shape *shape, const weft_dim *elements);
 
-/* ---- inference (infer*.c) ------------------------------------------------------------------------------------------ */
+/* weft_fail with "node 'NAME' (ORIGIN): " in front. */
+__attribute__((format(printf, 4, 5))) weft_status weft_node_fail(const weft_node *node,
+                                                                 weft_error *error,
+                                                                 weft_status status,
+                                                                 const char *format, ...);
 
-/* Where inferred facts go: at load the graph's own values; at bind a copy of shapes and elements, so that the graph stays untouched and several
- * signatures can be held. `arena` takes new elements. Symbols made during inference are the graph's (at load only). */
+/* ---- inference (infer*.c) -------------------------------------------------------------------- */
+
+/* Where inferred facts go: at load the graph's own values (the arrays are NULL); at bind a copy of
+ * shapes and elements, so that the graph stays untouched and several signatures can be held. */
 typedef struct weft_inference {
-  weft_graph *graph; /* read for structure; new anonymous symbols at load */
-  weft_arena *arena;
+  weft_graph *graph;   /* read for structure; new anonymous symbols at load */
+  weft_arena *arena;   /* takes new elements */
   weft_shape *shapes;  /* by value id */
   weft_dim **elements; /* by value id; NULL: not known */
   weft_dtype *dtypes;  /* by value id */
   bool fixed;          /* bind: every dimension must come out as an extent */
+  /* Bind, by symbol: its extent, -1 as long as no shape has told; NULL: not followed. What load
+   * found out with symbols, and rewrites were built upon, is checked against it. */
+  int64_t *symbols;
 } weft_inference;
 
-/* Infers types, shapes and known elements of a node's outputs from those of its inputs; checks what the op demands, naming node and
- * cause: WEFT_INVALID_MODEL at load (WEFT_INVALID_ARGUMENT when fixed, for input shapes that do not fit). */
+/* The inference to use at load. */
+static inline weft_inference weft_inference_at_load(weft_graph *graph) {
+  return (weft_inference){.graph = graph, .arena = &graph->arena};
+}
+
+/* Infers types, shapes and known elements of a node's outputs from those of its inputs; checks what
+ * the op demands, naming node and cause: WEFT_INVALID_MODEL at load (WEFT_INVALID_ARGUMENT when
+ * fixed, for input shapes that do not fit). When fixed and a shape depends on contents of tensors
+ * that are not known: WEFT_UNSUPPORTED. At load, shapes and types that the outputs have already
+ * (declared in the file, or of an earlier inference) are merged: a contradiction fails, the more
+ * specific one stays. At bind, results that contradict those of load fail. An `if` needs its
+ * branches inferred first. */
 weft_status weft_infer_node(weft_inference *inference, weft_node_id node, weft_error *error);
-/* The whole graph at load: fills values' dtype, shape and elements, region by region. */
+/* The whole graph at load: fills values' dtype, shape and elements, region by region. Branches that
+ * are known not to be taken are left out. */
 weft_status weft_infer_graph(weft_graph *graph, weft_error *error);
-/* Numpy broadcast of two shapes; symbols that differ meet as: equal to a fixed extent > 1 if one is; else a new symbol. */
+/* Numpy broadcast of two shapes; symbols that differ meet as: equal to a fixed extent > 1 if one
+ * is; else a new symbol. */
 weft_status weft_infer_broadcast(weft_inference *inference, const weft_shape *a,
                                  const weft_shape *b, weft_shape *out, weft_error *error);
 
-/* ---- verifier and dump (verify.c, dump.c) ------------------------------------------------------------------------ */
+/* ---- verifier and dump (verify.c, dump.c) ---------------------------------------------------- */
 
-/* The one place that checks meaning: ids in range, single assignment, order, region nesting, arity, types, attributes, constants' sizes.
- * Run after load, and in debug and test builds after every rewrite. WEFT_INVALID_MODEL names node and rule. */
+/* The one place that checks meaning: ids in range, single assignment, order, region nesting, arity,
+ * types, attributes, constants' sizes. Run after load, and in debug and test builds after every
+ * rewrite. WEFT_INVALID_MODEL names node and rule. */
 weft_status weft_graph_verify(const weft_graph *graph, weft_error *error);
 
 /* A text of the graph: one line per input, constant and node, stable enough for golden tests. */
