@@ -1,0 +1,22 @@
+# Compiler flags that all of Weft's own targets take: the interface target weft_flags.
+add_library(weft_flags INTERFACE)
+target_include_directories(weft_flags INTERFACE include src .)
+target_compile_options(
+  weft_flags
+  INTERFACE -Wall
+            -Wextra
+            -Wshadow
+            -Wconversion
+            -Wvla
+            # Results must not depend on what a compiler fuses; kernels say fma where they mean it.
+            -ffp-contract=off
+            -fno-math-errno)
+
+if(WEFT_SANITIZE)
+  set(sanitize -fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(weft_flags INTERFACE ${sanitize})
+  target_link_options(weft_flags INTERFACE ${sanitize})
+endif()
+if(WEFT_FUZZ)
+  target_compile_options(weft_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

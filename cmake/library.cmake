@@ -1,0 +1,63 @@
+# The core: src/ and kernels/ as one set of objects, weft_objects; natively the libraries on top.
+set(folders base format graph opt plan run cpu llm)
+if(WEFT_WASM_TIER)
+  list(APPEND folders wasm)
+endif()
+list(TRANSFORM folders REPLACE "(.+)" "src/\\1/*.c" OUTPUT_VARIABLE patterns)
+file(GLOB sources CONFIGURE_DEPENDS ${patterns})
+if(WEFT_WASM_TIER)
+  list(FILTER sources EXCLUDE REGEX "host_native\\.c$")
+else()
+  list(FILTER sources EXCLUDE REGEX "(host_wasm|base/memory)\\.c$")
+endif()
+add_library(weft_objects OBJECT ${sources})
+target_link_libraries(weft_objects PRIVATE weft_flags)
+set_target_properties(weft_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
+set(weft_objects $<TARGET_OBJECTS:weft_objects>)
+
+# Kernels: each source is compiled once for each target that this architecture carries, with the
+# target's definition and flags. kernels/sources.cmake says which.
+include(kernels/sources.cmake)
+if(WEFT_WASM_TIER)
+  set(architecture wasm_${WEFT_WASM_TIER})
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(architecture x86_64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(architecture aarch64)
+else()
+  set(architecture other)
+endif()
+
+function(weft_add_kernels name sources)
+  add_library(${name} OBJECT ${sources})
+  target_link_libraries(${name} PRIVATE weft_flags)
+  target_compile_options(${name} PRIVATE ${WEFT_KERNEL_FLAGS} -Wno-conversion ${ARGN})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  set(weft_objects ${weft_objects} $<TARGET_OBJECTS:${name}> PARENT_SCOPE)
+endfunction()
+
+weft_add_kernels(weft_kernels "${WEFT_KERNEL_COMMON_SOURCES}")
+foreach(target ${WEFT_KERNEL_TARGETS_${architecture}})
+  set(sources ${WEFT_KERNEL_SOURCES})
+  if(target STREQUAL "reference")
+    set(sources ${WEFT_KERNEL_REFERENCE_SOURCES})
+  endif()
+  string(TOUPPER ${target} upper)
+  weft_add_kernels(weft_kernels_${target} "${sources}" -DWEFT_TARGET_${upper}
+                   ${WEFT_KERNEL_FLAGS_${target}})
+endforeach()
+
+if(NOT WEFT_WASM_TIER)
+  find_package(Threads REQUIRED)
+  add_library(weft STATIC ${weft_objects})
+  add_library(weft_shared SHARED ${weft_objects})
+  set_target_properties(weft_shared PROPERTIES OUTPUT_NAME weft VERSION ${PROJECT_VERSION}
+                                               SOVERSION ${PROJECT_VERSION_MAJOR})
+  foreach(library weft weft_shared)
+    target_include_directories(
+      ${library} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                        $<INSTALL_INTERFACE:include>)
+    target_link_libraries(${library} PUBLIC Threads::Threads PRIVATE $<BUILD_INTERFACE:weft_flags>)
+    add_library(weft::${library} ALIAS ${library})
+  endforeach()
+endif()
