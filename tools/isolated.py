@@ -4,12 +4,13 @@ import multiprocessing
 import multiprocessing.connection as connection
 import os
 import time
+import traceback
 
 _fork = multiprocessing.get_context("fork")
 
 
 class Died(Exception):
-    """A job's process ended, or was ended for taking too long."""
+    """A job raised an exception, its process ended, or it was ended for taking too long."""
 
 
 class _Worker:
@@ -42,7 +43,10 @@ class _Worker:
 
 def _serve(pipe, work):
     while (job := pipe.recv()) is not None:
-        pipe.send(work(job))
+        try:
+            pipe.send(work(job))
+        except Exception:
+            pipe.send(Died(traceback.format_exc()))
     os._exit(0)
 
 
