@@ -194,6 +194,7 @@ static void trim(block *at, uint32_t units) {
 static void *allocate(void *user, size_t bytes, size_t alignment) {
   (void)user;
   (void)alignment; /* every block has the largest */
+  if (bytes > SIZE_MAX - HEADER - UNIT) return NULL;
   uint64_t units = ((uint64_t)bytes + HEADER + UNIT - 1) / UNIT;
   if (units >= UINT32_MAX) return NULL;
   block *at = take((uint32_t)units);

@@ -60,7 +60,7 @@ static void test_blocks_do_not_overlap(void) {
 static void test_cycles_stay_flat(void) {
   churn(2, 3000);
   size_t pages = memory_pages();
-  for (int cycle = 0; cycle < 100; cycle++) churn(2, 3000);
+  for (int cycle = 0; cycle < 15; cycle++) churn(2, 3000);
   CHECK_INT(memory_pages(), pages);
 }
 

@@ -1,34 +1,25 @@
-// Runs a C test program (tests/check.h) that was built as wasm: node run.mjs program.wasm
-// Memory type and index size are read from the module's bytes by trying: a shared memory of 32 or, for
-// tier C, 64 bit.
+// Runs a C test program (tests/check.h) that was built as wasm: node run.mjs program.wasm 32|64
 import { readFileSync } from "node:fs";
 import { argv, exit, stdout } from "node:process";
 
-const PAGES_MAX = 32768; // 2 GiB: as --max-memory in cmake/wasm.cmake
+const [file, bits] = argv.slice(2);
+// What the module's memory counts in: numbers, or with 64-bit addresses BigInts.
+const index = bits === "64" ? BigInt : Number;
 
-function makeMemory(bits) {
-  const pages = bits === 64 ? BigInt : Number;
-  const address = bits === 64 ? { address: "i64" } : {};
-  return new WebAssembly.Memory({
-    initial: pages(64),
-    maximum: pages(PAGES_MAX),
-    shared: true,
-    ...address,
-  });
-}
+const memory = new WebAssembly.Memory({
+  initial: index(64),
+  maximum: index(32768), // 2 GiB
+  shared: true,
+  address: bits === "64" ? "i64" : "i32",
+});
 
-function instantiate(module, bits) {
-  const memory = makeMemory(bits);
-  const decoder = new TextDecoder();
-  const print = (at, length) =>
-    stdout.write(decoder.decode(new Uint8Array(memory.buffer).slice(Number(at), Number(at) + Number(length))));
-  return new WebAssembly.Instance(module, {
-    env: { memory },
-    weft: { now_ms: () => performance.now() },
-    test: { print },
-  });
-}
+const decoder = new TextDecoder();
+const print = (at, length) =>
+  stdout.write(decoder.decode(new Uint8Array(memory.buffer, Number(at), Number(length)).slice()));
 
-const [file, bits = "32"] = argv.slice(2);
-const instance = instantiate(new WebAssembly.Module(readFileSync(file)), Number(bits));
-exit(instance.exports.main());
+const instance = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), {
+  env: { memory },
+  weft: { now_ms: () => performance.now() },
+  test: { print },
+});
+exit(instance.exports.main(0, index(0))); // clang gives every main the two parameters
