@@ -9,9 +9,9 @@
 typedef struct weft_opt_context {
   weft_heap *heap; /* of new weights */
   /* Computes the outputs of a node whose inputs are all constants or known elements, and whose
-   * outputs' shapes are fixed; `facts` hold those of the graph's values. One new buffer for each
+   * outputs' shapes are fixed. One new buffer for each
    * output, a reference to which is the caller's. */
-  weft_status (*evaluate)(void *user, const weft_inference *facts, weft_node_id node,
+  weft_status (*evaluate)(void *user, const weft_graph *graph, weft_node_id node,
                           weft_buffer **outputs, weft_error *error);
   /* As weft_device.pack. */
   weft_status (*pack)(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,

@@ -16,7 +16,7 @@ static weft_status bind_dimension(weft_planner *planner, weft_str input, int32_t
   }
   int64_t expected = declared;
   if (WEFT_DIM_IS_SYMBOL(declared)) {
-    int64_t *bound = &planner->symbols[WEFT_DIM_SYMBOL_INDEX(declared)];
+    int64_t *bound = &planner->facts.symbols[WEFT_DIM_SYMBOL_INDEX(declared)];
     if (*bound < 0) *bound = extent;
     expected = *bound;
   }
@@ -62,19 +62,19 @@ static weft_status init_facts(weft_planner *planner) {
       .shapes = WEFT_ARENA_ARRAY(scratch, weft_shape, count),
       .elements = WEFT_ARENA_ARRAY(scratch, weft_dim *, count),
       .dtypes = WEFT_ARENA_ARRAY(scratch, weft_dtype, count),
+      .symbols = WEFT_ARENA_ARRAY(scratch, int64_t, graph->symbol_count),
       .fixed = true,
   };
   planner->alias = WEFT_ARENA_ARRAY(scratch, weft_value_id, count);
   planner->arrays = WEFT_ARENA_ARRAY(scratch, weft_array *, count);
   planner->dense = WEFT_ARENA_ARRAY(scratch, weft_array *, count);
   planner->needed = WEFT_ARENA_ARRAY(scratch, bool, count);
-  planner->symbols = WEFT_ARENA_ARRAY(scratch, int64_t, graph->symbol_count);
   if (!planner->facts.shapes || !planner->facts.elements || !planner->facts.dtypes ||
       !planner->alias || !planner->arrays || !planner->dense || !planner->needed ||
-      !planner->symbols) {
+      !planner->facts.symbols) {
     return weft_planner_no_memory(planner);
   }
-  for (uint32_t i = 0; i < graph->symbol_count; i++) planner->symbols[i] = -1;
+  for (uint32_t i = 0; i < graph->symbol_count; i++) planner->facts.symbols[i] = -1;
   for (uint32_t i = 0; i < count; i++) {
     const weft_value *value = &graph->values[i];
     planner->alias[i] = WEFT_VALUE_NONE;
@@ -87,14 +87,7 @@ static weft_status init_facts(weft_planner *planner) {
 }
 
 bool weft_planner_is_host_value(const weft_planner *planner, weft_value_id value) {
-  const weft_dim *elements = planner->facts.elements[value];
-  if (!elements) return false;
-  const weft_shape *shape = &planner->facts.shapes[value];
-  int64_t count = shape->rank == 1 ? shape->dims[0] : 1;
-  for (int64_t i = 0; i < count; i++) {
-    if (WEFT_DIM_IS_SYMBOL(elements[i])) return false;
-  }
-  return true;
+  return weft_elements_are_fixed(&planner->facts.shapes[value], planner->facts.elements[value]);
 }
 
 /* Which branch an `if` takes must be known now. */

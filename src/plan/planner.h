@@ -36,7 +36,6 @@ typedef struct weft_planner {
   weft_arena scratch; /* of everything that only planning needs */
 
   weft_inference facts;
-  int64_t *symbols;     /* by symbol: its extent, or -1 */
   weft_value_id *alias; /* by value: outputs of a taken branch stand for those of its `if` */
   bool *needed;         /* by value */
   weft_node_id *order;  /* nodes to run; WEFT_NODE_NONE: not needed */

@@ -5,7 +5,6 @@
 
 typedef struct evaluation {
   const weft_device *device;
-  const weft_inference *facts;
   const weft_graph *graph;
   const weft_node *node;
   weft_heap *heap;
@@ -101,8 +100,10 @@ static weft_status gather_arrays(evaluation *ev, const weft_array **inputs,
 /* A view of a constant: its strides, copied dense. */
 static weft_status evaluate_view(evaluation *ev, const weft_array **inputs,
                                  const weft_array **outputs, weft_buffer **buffers) {
+  weft_inference facts =
+      weft_inference_at_load((weft_graph *)(uintptr_t)ev->graph); /* only read here */
   weft_view_layout layout;
-  WEFT_TRY(weft_view_resolve(ev->facts, ev->node, inputs[0]->strides, &layout, ev->error));
+  WEFT_TRY(weft_view_resolve(&facts, ev->node, inputs[0]->strides, &layout, ev->error));
   weft_array from = *outputs[0];
   memcpy(from.strides, layout.strides, sizeof from.strides);
   from.constant = inputs[0]->constant + layout.offset * (int64_t)weft_dtype_size(from.dtype);
@@ -128,15 +129,11 @@ static weft_status evaluate(evaluation *ev, weft_buffer **buffers) {
   return run_step(ev, &step, buffers);
 }
 
-weft_status weft_evaluate_node(const weft_device *device, const weft_inference *facts,
+weft_status weft_evaluate_node(const weft_device *device, const weft_graph *graph,
                                weft_node_id node, weft_heap *heap, weft_buffer **outputs,
                                weft_error *error) {
-  evaluation ev = {.device = device,
-                   .facts = facts,
-                   .graph = facts->graph,
-                   .node = &facts->graph->nodes[node],
-                   .heap = heap,
-                   .error = error};
+  evaluation ev = {
+      .device = device, .graph = graph, .node = &graph->nodes[node], .heap = heap, .error = error};
   weft_arena_init(&ev.arena, heap);
   for (uint32_t i = 0; i < ev.node->output_count; i++) outputs[i] = NULL;
   weft_status status = evaluate(&ev, outputs);

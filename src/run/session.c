@@ -17,10 +17,10 @@ typedef struct open_context {
   const weft_session_options *options;
 } open_context;
 
-static weft_status evaluate(void *user, const weft_inference *facts, weft_node_id node,
+static weft_status evaluate(void *user, const weft_graph *graph, weft_node_id node,
                             weft_buffer **outputs, weft_error *error) {
   weft_session *session = ((open_context *)user)->session;
-  return weft_evaluate_node(session->device, facts, node, &session->heap, outputs, error);
+  return weft_evaluate_node(session->device, graph, node, &session->heap, outputs, error);
 }
 
 static weft_status pack(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,
