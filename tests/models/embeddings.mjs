@@ -1,0 +1,119 @@
+// Compares hidden states with the reference that embeddings.py wrote (index.json and data.bin), for
+// any runtime that JavaScript can call: Node with one of the wasm tiers, or a page.
+//
+//   node tests/models/embeddings.mjs PACKAGE [FOLDER]
+//
+// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor); FOLDER is build/embeddings by
+// default. The exit status is 1 if a batch differs too much.
+
+/** Mean of the rows whose mask is set: [batch] of Float64Array(width). */
+function pool(hidden, mask, batch, sequence, width) {
+  return Array.from({ length: batch }, (_, b) => {
+    const sum = new Float64Array(width);
+    for (let s = 0; s < sequence; s++) {
+      const row = b * sequence + s;
+      if (!mask[row]) continue;
+      for (let i = 0; i < width; i++) sum[i] += hidden[row * width + i];
+    }
+    return sum; // the cosine does not care for the divisor
+  });
+}
+
+function cosine(a, b) {
+  let ab = 0;
+  let aa = 0;
+  let bb = 0;
+  for (let i = 0; i < a.length; i++) {
+    ab += a[i] * b[i];
+    aa += a[i] * a[i];
+    bb += b[i] * b[i];
+  }
+  return ab / Math.sqrt(aa * bb);
+}
+
+/** The largest |a - b|; NaN when any difference is. */
+function largestDifference(a, b) {
+  if (a.length !== b.length) return NaN;
+  let largest = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i] - b[i]);
+    if (!(difference <= largest)) largest = difference;
+    if (Number.isNaN(largest)) return NaN;
+  }
+  return largest;
+}
+
+async function compareBatch(index, entry, read, run) {
+  const { batch, sequence } = entry;
+  const size = batch * sequence;
+  const feeds = {};
+  for (const name of index.inputs) {
+    const data = new BigInt64Array(await read(entry[name], 8 * size));
+    feeds[name] = { data, dims: [batch, sequence] };
+  }
+  const bytes = await read(entry[index.output], 4 * size * index.width);
+  const expected = new Float32Array(bytes);
+  const actual = await run(feeds);
+  const mask = feeds.attention_mask.data;
+  const [a, b] = [actual, expected].map((x) => pool(x, mask, batch, sequence, index.width));
+  return {
+    difference: largestDifference(actual, expected),
+    cosine: Math.min(...a.map((vector, i) => cosine(vector, b[i]))),
+  };
+}
+
+/**
+ * Runs the batches. `read(offset, length)` answers an ArrayBuffer of data.bin; `run({name: {data, dims}})`
+ * answers last_hidden_state as Float32Array. Answers {batches, failed, difference, cosine}.
+ */
+export async function compare(index, read, run) {
+  const total = { batches: index.batches.length, failed: 0, difference: 0, cosine: 1 };
+  for (const entry of index.batches) {
+    const { difference, cosine } = await compareBatch(index, entry, read, run);
+    const good = difference <= index.abs_max && cosine >= index.cosine_min;
+    if (!good) total.failed++;
+    if (!(difference <= total.difference)) total.difference = difference;
+    if (!(cosine >= total.cosine)) total.cosine = cosine;
+  }
+  return total;
+}
+
+/** `run` for compare(), over a session of onnxruntime's API. */
+export function runnerFor({ Tensor }, session) {
+  return async (feeds) => {
+    const tensors = Object.entries(feeds).map(([name, { data, dims }]) => [
+      name,
+      new Tensor("int64", data, dims),
+    ]);
+    const outputs = await session.run(Object.fromEntries(tensors));
+    return outputs.last_hidden_state.data;
+  };
+}
+
+async function main(packagePath, folder = "build/embeddings") {
+  const { open, readFile } = await import("node:fs/promises");
+  const { pathToFileURL } = await import("node:url");
+  const index = JSON.parse(await readFile(`${folder}/index.json`, "utf8"));
+  const file = await open(`${folder}/data.bin`);
+  const read = async (position, length) => {
+    const bytes = new Uint8Array(length);
+    await file.read({ buffer: bytes, position });
+    return bytes.buffer;
+  };
+  const runtime = await import(pathToFileURL(packagePath).href);
+  const session = await runtime.InferenceSession.create(await readFile(index.model));
+  const start = performance.now();
+  const total = await compare(index, read, runnerFor(runtime, session));
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.log(
+    `${total.batches} batches, ${seconds} s: largest difference ${total.difference.toExponential(2)}` +
+      ` (limit ${index.abs_max}), least cosine ${total.cosine.toFixed(8)} (limit ${index.cosine_min})`,
+  );
+  console.log(`${total.batches - total.failed} passed, ${total.failed} failed`);
+  await file.close();
+  process.exitCode = total.failed ? 1 : 0;
+}
+
+if (globalThis.process?.argv[1]?.endsWith("embeddings.mjs")) {
+  await main(...process.argv.slice(2));
+}
