@@ -1,0 +1,82 @@
+/* opt.c - runs the passes of passes.inc in order and answers which there are. */
+#include "opt/opt.h"
+
+typedef struct pass {
+  const char *name, *description;
+  bool optional;
+  weft_pass_fn *run;
+} pass;
+
+static const pass passes[] = {
+#define WEFT_PASS(name, optional, description) {#name, description, optional, weft_pass_##name},
+#include "opt/passes.inc"
+#undef WEFT_PASS
+};
+enum { pass_count = sizeof passes / sizeof passes[0] };
+
+/* The index-th optional pass. */
+static const pass *optional_pass(size_t index) {
+  for (size_t i = 0; i < pass_count; i++) {
+    if (passes[i].optional && index-- == 0) return &passes[i];
+  }
+  return NULL;
+}
+
+const char *weft_pass_name(size_t index) {
+  const pass *found = optional_pass(index);
+  return found ? found->name : NULL;
+}
+
+const char *weft_pass_description(size_t index) {
+  const pass *found = optional_pass(index);
+  return found ? found->description : NULL;
+}
+
+/* Cuts the next name off a list separated by commas. */
+static weft_str next_name(const char **list) {
+  const char *start = *list;
+  while (**list && **list != ',') (*list)++;
+  weft_str name = {start, (uint32_t)(*list - start)};
+  if (**list == ',') (*list)++;
+  return name;
+}
+
+static bool is_listed(const char *list, const char *name) {
+  while (list && *list) {
+    weft_str listed = next_name(&list);
+    if (weft_str_is(listed, name) || weft_str_is(listed, "all")) return true;
+  }
+  return false;
+}
+
+static weft_status check_list(const char *list, weft_error *error) {
+  while (list && *list) {
+    weft_str listed = next_name(&list);
+    bool known = weft_str_is(listed, "all");
+    for (size_t i = 0; i < pass_count; i++) {
+      known |= passes[i].optional && weft_str_is(listed, passes[i].name);
+    }
+    if (!known) {
+      return weft_fail(error, WEFT_INVALID_ARGUMENT, "there is no rewrite '%.*s' to switch off",
+                       WEFT_STR_ARGS(listed));
+    }
+  }
+  return WEFT_OK;
+}
+
+weft_status weft_opt_run(weft_graph *graph, const weft_opt_context *context, const char *disabled,
+                         weft_error *error) {
+  WEFT_TRY(check_list(disabled, error));
+  for (size_t i = 0; i < pass_count; i++) {
+    if (passes[i].optional && is_listed(disabled, passes[i].name)) continue;
+    WEFT_TRY(passes[i].run(graph, context, error));
+#ifdef WEFT_VERIFY_PASSES /* debug and test builds */
+    weft_error broken;
+    if (weft_graph_verify(graph, &broken) != WEFT_OK) {
+      return weft_fail(error, WEFT_INTERNAL, "after rewrite %s: %s", passes[i].name,
+                       broken.message);
+    }
+#endif
+  }
+  return WEFT_OK;
+}
