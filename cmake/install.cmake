@@ -1,5 +1,5 @@
-# cmake --install: headers, libraries, program, and what other projects find them by: a CMake package
-# (find_package(weft), target weft::weft) and weft.pc for pkg-config.
+# cmake --install: headers, libraries, program, and what other projects find them by: a CMake
+# package (find_package(weft), target weft::weft) and weft.pc for pkg-config.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

@@ -1,7 +1,7 @@
-# Toolchain file of the wasm builds: clang for the objects, wasm-ld directly for the module. Not clang
-# for linking, because it would rewrite the module with any wasm-opt that it finds on the PATH (old ones
-# fail on relaxed SIMD). WEFT_WASM_TIER says what the engine must have (an unknown opcode fails a whole
-# module, hence one build each): a = simd128; b = a + relaxed SIMD; c = b on memory64.
+# Toolchain file of the wasm builds: clang for the objects, wasm-ld directly for the module. Not
+# clang for linking, because it would rewrite the module with any wasm-opt that it finds on the PATH
+# (old ones fail on relaxed SIMD). WEFT_WASM_TIER says what the engine must have (an unknown opcode
+# fails a whole module, hence one build each): a = simd128; b = a + relaxed SIMD; c = b on memory64.
 set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR wasm)
 set(WEFT_WASM_TIER a CACHE STRING "a, b or c")
