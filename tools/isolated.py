@@ -1,4 +1,5 @@
-"""Runs many small jobs in forked processes, so that a crash or a hang costs one job and is reported as such."""
+"""Runs many small jobs in forked processes, so that a crash or a hang costs one job and is reported
+as such."""
 import collections
 import multiprocessing
 import multiprocessing.connection as connection

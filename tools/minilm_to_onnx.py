@@ -4,9 +4,9 @@
     tools/minilm_to_onnx.py MODEL_FOLDER OUT.onnx      from config.json and model.safetensors
     tools/minilm_to_onnx.py --random OUT.onnx          a small one with random weights, for tests
 
-The graph is in the decomposed form that PyTorch's exporter writes at opset 14: LayerNorm as ReduceMean ... Div, GELU as
-Div, Erf, Add, Mul, Mul, shapes computed by Shape -> Gather -> Unsqueeze -> Concat -> Reshape. With --fused it has
-LayerNormalization and Gelu (opset 20) instead.
+The graph is in the decomposed form that PyTorch's exporter writes at opset 14: LayerNorm as
+ReduceMean ... Div, GELU as Div, Erf, Add, Mul, Mul, shapes computed by Shape -> Gather -> Unsqueeze
+-> Concat -> Reshape. With --fused it has LayerNormalization and Gelu (opset 20) instead.
 
 Inputs: input_ids, attention_mask, token_type_ids, int64 [batch, sequence].
 Output: last_hidden_state, f32 [batch, sequence, hidden_size].

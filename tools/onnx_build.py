@@ -19,7 +19,8 @@ IR_VERSION = 8  # the last one that every peer of the last years reads
 
 
 class Graph:
-    """A graph under construction. Values are names; node names carry the scope, as exporters write them."""
+    """A graph under construction. Values are names; node names carry the scope, as exporters write
+    them."""
 
     def __init__(self, name="graph", opset=17):
         self.name = name
@@ -64,7 +65,8 @@ class Graph:
         return self.node("Constant", value=numpy_helper.from_array(np.asarray(value, dtype)))
 
     def node(self, op, *inputs, outputs=1, out=None, domain="", **attributes):
-        """Adds a node. Answers the output's name, or a list of them when `outputs` > 1. `out`: the name to use."""
+        """Adds a node. Answers the output's name, or a list of them when `outputs` > 1. `out`: the
+        name to use."""
         name = self.unique(f"{self._scope}/{op}")
         names = [out] if out else [f"{name}_output_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, list(inputs), names, name=name, domain=domain,

@@ -1,6 +1,7 @@
 """A ctypes binding to include/weft/weft.h for tests and tools. Not a package for users.
 
-The library is build/native/libweft.so, or the file that the environment variable WEFT_LIBRARY names.
+The library is build/native/libweft.so, or the file that the environment variable WEFT_LIBRARY
+names.
 
     with Runtime() as runtime, Model(runtime, data) as model, Session(model) as session:
         outputs = session.run({"x": array})      # {name: array}, arrays are copies
@@ -193,8 +194,8 @@ class Runtime(_Handle):
 
 
 class Model(_Handle):
-    """`data`: the bytes of the file. `external`: {location: bytes}. `how` the bytes are handed over:
-    "bytes" (in place), "read" (by a callback) or "feed" (in pieces of 1,000 bytes)."""
+    """`data`: the bytes of the file. `external`: {location: bytes}. `how` the bytes are handed
+    over: "bytes" (in place), "read" (by a callback) or "feed" (in pieces of 1,000 bytes)."""
 
     def __init__(self, runtime, data, external=None, how="bytes"):
         super().__init__(_lib.model_close)

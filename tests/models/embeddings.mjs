@@ -3,8 +3,8 @@
 //
 //   node tests/models/embeddings.mjs PACKAGE [FOLDER]
 //
-// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor); FOLDER is build/embeddings by
-// default. The exit status is 1 if a batch differs too much.
+// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor); FOLDER is build/embeddings
+// by default. The exit status is 1 if a batch differs too much.
 
 /** Mean of the rows whose mask is set: [batch] of Float64Array(width). */
 function pool(hidden, mask, batch, sequence, width) {
@@ -63,8 +63,8 @@ async function compareBatch(index, entry, read, run) {
 }
 
 /**
- * Runs the batches. `read(offset, length)` answers an ArrayBuffer of data.bin; `run({name: {data, dims}})`
- * answers last_hidden_state as Float32Array. Answers {batches, failed, difference, cosine}.
+ * Runs the batches. `read(offset, length)` answers an ArrayBuffer of data.bin;
+ * `run({name: {data, dims}})` answers last_hidden_state as Float32Array. Answers {batches, failed, difference, cosine}.
  */
 export async function compare(index, read, run) {
   const total = { batches: index.batches.length, failed: 0, difference: 0, cosine: 1 };
@@ -106,8 +106,9 @@ async function main(packagePath, folder = "build/embeddings") {
   const total = await compare(index, read, runnerFor(runtime, session));
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
-    `${total.batches} batches, ${seconds} s: largest difference ${total.difference.toExponential(2)}` +
-      ` (limit ${index.abs_max}), least cosine ${total.cosine.toFixed(8)} (limit ${index.cosine_min})`,
+    `${total.batches} batches, ${seconds} s: ` +
+      `largest difference ${total.difference.toExponential(2)} (limit ${index.abs_max}), ` +
+      `least cosine ${total.cosine.toFixed(8)} (limit ${index.cosine_min})`,
   );
   console.log(`${total.batches - total.failed} passed, ${total.failed} failed`);
   await file.close();

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""MiniLM's hidden states from Weft against onnxruntime, on 500 texts of 1 to 512 tokens in padded batches.
+"""MiniLM's hidden states from Weft against onnxruntime, on 500 texts of 1 to 512 tokens in padded
+batches.
 
-    tests/models/embeddings.py reference    writes the inputs and onnxruntime's outputs to build/embeddings
-    tests/models/embeddings.py weft         runs the native library on these and compares
-    tests/models/embeddings.py              both
+    embeddings.py reference     writes the inputs and onnxruntime's outputs to build/embeddings
+    embeddings.py weft          runs the native library on these and compares
+    embeddings.py               both
+    embeddings.py transformers  compares with PyTorch's model instead, on the same inputs
 
-embeddings.mjs reads the same files for Node and browsers. The model is build/models/minilm.onnx with tokenizer.json in
-build/models/minilm (tools/fetch_minilm.py, tools/minilm_to_onnx.py).
+embeddings.mjs reads the same files for Node and browsers. The model is build/models/minilm.onnx
+with tokenizer.json in build/models/minilm (tools/fetch_minilm.py, tools/minilm_to_onnx.py).
 
-The files: index.json says for each batch its sizes and the byte offsets, in data.bin, of input_ids, attention_mask and
-token_type_ids (i64 [batch, sequence]) and of last_hidden_state (f32 [batch, sequence, width]); little-endian.
+The files: index.json says for each batch its sizes and the byte offsets, in data.bin, of input_ids,
+attention_mask and token_type_ids (i64 [batch, sequence]) and of last_hidden_state (f32 [batch,
+sequence, width]); little-endian.
 """
 import argparse
 import hashlib
@@ -30,7 +33,7 @@ TEXTS = 500
 TOKENS_MAX = 512
 BATCH_SIZES = [1, 2, 3, 5, 8, 13]
 BATCH_TOKENS_MAX = 2048  # padding included
-WINDOW = 32  # texts that are sorted by length before they are batched, so that padding stays near a third
+WINDOW = 32  # texts sorted by length before they are batched: padding is about a third
 ABS_MAX = 1e-4
 COSINE_MIN = 0.99999
 FORMAT = 1  # of the files; part of their key
@@ -156,8 +159,9 @@ def cosine(a, b):
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-def compare(folder, run):
-    """Runs every batch through run(feed) -> hidden; prints the largest differences; answers 0 or 1."""
+def compare(folder, run, reference=None):
+    """Runs every batch through run(feed) -> hidden and compares with reference(feed), or with the
+    file's outputs; prints the largest differences; answers 0 or 1."""
     index = json.loads((folder / "index.json").read_text())
     data = np.memmap(folder / "data.bin", np.uint8, "r")
     worst, least, failed, seconds = 0.0, 1.0, 0, 0.0
@@ -166,6 +170,8 @@ def compare(folder, run):
         start = time.monotonic()
         hidden = run(feed)
         seconds += time.monotonic() - start
+        if reference:
+            expected = reference(feed)
         difference = np.abs(hidden - expected).max()
         mask = feed["attention_mask"]
         similar = cosine(pool(hidden, mask), pool(expected, mask)).min()
@@ -182,17 +188,32 @@ def compare(folder, run):
     return 1 if failed else 0
 
 
-def run_weft(model_path, folder, threads):
+def run_weft(model_path, folder, threads, reference=None):
     import weft
     with weft.Runtime(threads) as runtime, \
             weft.Model(runtime, model_path.read_bytes()) as model, weft.Session(model) as session:
-        return compare(folder, lambda feed: session.run(feed)[OUTPUT])
+        return compare(folder, lambda feed: session.run(feed)[OUTPUT], reference)
+
+
+def transformers_model(folder):
+    """PyTorch's BertModel from the safetensors, as feed -> hidden."""
+    import torch
+    from transformers import BertModel
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+
+    def run(feed):
+        with torch.no_grad():
+            tensors = {name: torch.from_numpy(array.copy()) for name, array in feed.items()}
+            return model(**tensors).last_hidden_state.numpy()
+
+    return run
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["reference", "weft", "both"], default="both")
+    parser.add_argument("what", nargs="?", default="both",
+                        choices=["reference", "weft", "both", "transformers"])
     models = ROOT / "build/models"
     parser.add_argument("--model", type=pathlib.Path, default=models / "minilm.onnx")
     parser.add_argument("--tokenizer", type=pathlib.Path, default=models / "minilm/tokenizer.json")
@@ -201,9 +222,11 @@ def main():
     arguments = parser.parse_args()
     if arguments.what != "weft":
         write_reference(arguments.model, arguments.tokenizer, arguments.folder)
-    if arguments.what != "reference":
-        return run_weft(arguments.model, arguments.folder, arguments.threads)
-    return 0
+    if arguments.what == "reference":
+        return 0
+    reference = transformers_model(arguments.tokenizer.parent) \
+        if arguments.what == "transformers" else None
+    return run_weft(arguments.model, arguments.folder, arguments.threads, reference)
 
 
 if __name__ == "__main__":

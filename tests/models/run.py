@@ -3,9 +3,10 @@
 
     tests/models/run.py [PATTERN] [-v]
 
-Each model runs on each of its inputs with all passes on, each pass off in turn, all off, and on the reference kernels; and its
-file is handed over in memory, by a reading callback, and in pieces. Prints each difference beyond the tolerance (cases/base.py),
-then `N passed, N failed`, where one is a model.
+Each model runs on each of its inputs with all passes on, each pass off in turn, all off, and on the
+reference kernels; and its file is handed over in memory, by a reading callback, and in pieces.
+Prints each difference beyond the tolerance (cases/base.py), then `N passed, N failed`, where one is
+a model.
 """
 import argparse
 import os
@@ -86,7 +87,8 @@ def variants():
 
 
 def compare(case, expected, runtime, options, how):
-    """Yields complaints about one variant. Each feed runs; the first runs again at the end, on a known plan."""
+    """Yields complaints about one variant. Each feed runs; the first runs again at the end, on a
+    known plan."""
     data = case.model.SerializeToString()
     tolerance = TOLERANCES[case.tolerance]
     with weft.Model(runtime, data, case.external, how) as model, \

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""ONNX backend conformance: runs Weft on the tests that the pinned `onnx` package generates and ships.
+"""ONNX backend conformance: runs Weft on the tests that the pinned `onnx` package generates and
+ships.
 
     tests/onnx/run.py                  compare with expected.txt; exit status 1 on any difference
-    tests/onnx/run.py --update         rewrite expected.txt from what happened (failures stay failures)
+    tests/onnx/run.py --update         rewrite expected.txt from what happened (failures stay
+                                       failures); then tools/ops_table.py rewrites docs/OPS.md
     tests/onnx/run.py PATTERN -v       only tests whose name contains PATTERN, with messages
 
-expected.txt says for each test `pass` or `unsupported` with the reason. A test is unsupported only when Weft answers
-WEFT_UNSUPPORTED: a wrong result, another error, a crash or a hang is a failure in any case.
+expected.txt says for each test `pass` or `unsupported` with the reason. A test is unsupported only
+when Weft answers WEFT_UNSUPPORTED: a wrong result, another error, a crash or a hang is a failure in
+any case.
 """
 import argparse
 import collections
-import json
 import pathlib
 import re
 import sys
@@ -37,7 +39,8 @@ Test = collections.namedtuple("Test", "name op model data_sets rtol atol")
 
 
 def op_of(name, model, ops):
-    """The operator that a test is about: for one expanded to a function body, that of the original."""
+    """The operator that a test is about: for one expanded to a function body, that of the
+    original."""
     original = name.split("_expanded")[0]
     if original in ops:
         return ops[original]
@@ -75,6 +78,11 @@ def shipped_tests():
                          for side in ("input", "output")}
                 data_sets.append((files["input"], files["output"]))
             yield Test(f"{kind}/{case.name}", "(models)", model, data_sets, case.rtol, case.atol)
+
+
+def all_tests():
+    yield from generated_tests()
+    yield from shipped_tests()
 
 
 def plain(value):
@@ -163,7 +171,6 @@ def parse_arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="part of the tests' names")
     parser.add_argument("--update", action="store_true", help="rewrite expected.txt")
-    parser.add_argument("--json", type=pathlib.Path, help="write counts by operator here")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("-v", "--verbose", action="store_true", help="print every test's result")
     return parser.parse_args()
@@ -173,8 +180,7 @@ def main():
     arguments = parse_arguments()
     start = time.monotonic()
     np.seterr(all="ignore")
-    tests = [test for make in (generated_tests, shipped_tests) for test in make()
-             if arguments.pattern in test.name]
+    tests = [test for test in all_tests() if arguments.pattern in test.name]
     results = run_all(tests, arguments.processes)
     counts = count_by_op(tests, results)
     print_counts(counts)
@@ -185,9 +191,6 @@ def main():
     if arguments.update:
         write_expected((expected if arguments.pattern else {}) | results)
         expected = read_expected()
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(counts, indent=1))
     complaints = [text for name, (verdict, message) in sorted(results.items())
                   if (text := judge(name, verdict, message, expected))]
     if not arguments.pattern:

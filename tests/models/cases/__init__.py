@@ -1,7 +1,8 @@
-"""Small models with their inputs. Each module's functions yield Case; all_cases() lists them all."""
+"""Small models with their inputs. Each module's functions yield Case; all_cases() lists all."""
 import importlib
 
-MODULES = ["nets", "attention", "elementwise", "linear", "reduce", "views", "shapes", "files", "generated"]
+MODULES = ["nets", "attention", "elementwise", "linear", "reduce", "views", "shapes", "files",
+           "generated"]
 
 
 def all_cases():

@@ -1,4 +1,5 @@
-"""Attention as exporters spell it: where the scale stands, what the mask is, which axes are swapped."""
+"""Attention as exporters spell it: where the scale stands, what the mask is, which axes are
+swapped."""
 import math
 
 import numpy as np
@@ -157,7 +158,8 @@ def packed_qkv():
 
 
 def softmax_before_dropout():
-    """Dropout in inference between softmax and the second matmul, and the weights as a second output."""
+    """Dropout in inference between softmax and the second matmul, and the weights as a second
+    output."""
     rng = rng_for("attention/weights_out")
 
     def build(g, q, k, v):

@@ -10,7 +10,8 @@ from onnx_build import Graph
 # external: {location: bytes} of external data.
 Case = collections.namedtuple("Case", "name model feeds tolerance external", defaults=[None])
 
-# Largest allowed |weft - reference|, relative to the largest finite |reference| of the output (at least 1e-3).
+# Largest allowed |weft - reference|, relative to the largest finite |reference| of the output (at
+# least 1e-3).
 TOLERANCES = {
     "exact": 0.0,   # data movement, integers, comparisons, correctly rounded arithmetic
     "f32": 1e-5,    # one op deep, or sums of a few hundred terms
@@ -40,10 +41,11 @@ def random(rng, shape, element="f32", low=-3, high=3):
 
 
 def case(name, build, *feeds, tolerance="f32", opset=17, dims=None):
-    """A case from `build(g, *inputs)`, which answers an output's name, (name, element type), or a list of these.
+    """A case from `build(g, *inputs)`, which answers an output's name, (name, element type), or a
+    list of these.
 
-    feeds: lists of arrays for the inputs x0, x1, ...; the inputs' declared dims are symbolic wherever the feeds differ,
-    or as `dims` says ([per input])."""
+    feeds: lists of arrays for the inputs x0, x1, ...; the inputs' declared dims are symbolic
+    wherever the feeds differ, or as `dims` says ([per input])."""
     g = Graph(name.split("/")[-1], opset)
     names = [f"x{i}" for i in range(len(feeds[0]))]
     arrays = [[np.asarray(array) for array in feed] for feed in feeds]

@@ -1,4 +1,5 @@
-"""Elementwise operators: each alone with special values, broadcasting, integer types, casts, chains."""
+"""Elementwise operators: each alone with special values, broadcasting, integer types, casts,
+chains."""
 import numpy as np
 
 from .base import NUMPY, case, random, rng_for
@@ -51,7 +52,8 @@ SHAPES = [([3, 4], [3, 4]), ([3, 4], [4]), ([3, 4], [3, 1]), ([3, 4], []), ([1],
 
 
 def broadcasting():
-    """The same two inputs' shapes are symbolic, so that one model runs all shapes of a rank pair."""
+    """The same two inputs' shapes are symbolic, so that one model runs all shapes of a rank
+    pair."""
     ranks = {}
     for a, b in SHAPES + [(b, a) for a, b in SHAPES]:
         ranks.setdefault((len(a), len(b)), []).append((a, b))
@@ -129,11 +131,14 @@ def casts():
                        tolerance="exact")
 
 
+WHERE_SHAPES = [([3, 1], [4], [3, 4]), ([1, 1], [1], [2, 5]), ([6, 2], [2], [6, 1])]
+
+
 def where():
     rng = rng_for("where")
     for element in ("f32", "i64", "u8"):
         feeds = [[random(rng, c, BOOL), random(rng, a, element), random(rng, b, element)]
-                 for c, a, b in [([3, 1], [4], [3, 4]), ([1, 1], [1], [2, 5]), ([6, 2], [2], [6, 1])]]
+                 for c, a, b in WHERE_SHAPES]
         yield case(f"where/{element}", lambda g, c, a, b: (g.Where(c, a, b), element), *feeds,
                    tolerance="exact")
 

@@ -1,4 +1,5 @@
-"""What can differ in the file itself: encodings of weights, Constant's spellings, functions, external data, old opsets."""
+"""What can differ in the file itself: encodings of weights, Constant's spellings, functions,
+external data, old opsets."""
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -52,8 +53,9 @@ def constants():
     forms = {"value_float": 2.5, "value_floats": [1.0, -2.0, 3.0], "value_int": 3,
              "value_ints": [4, -5, 6]}
     for form, value in forms.items():
-        yield case(f"constant/{form}", lambda g, v: g.Add(v, g.Cast(g.Constant(**{form: value}), to=1)),
-                   *x, tolerance="exact")
+        yield case(f"constant/{form}",
+                   lambda g, v: g.Add(v, g.Cast(g.Constant(**{form: value}), to=1)), *x,
+                   tolerance="exact")
 
 
 def old_opsets():

@@ -1,4 +1,5 @@
-"""Random graphs from fixed seeds: elementwise DAGs with shared values, chains of views, and both around matmuls."""
+"""Random graphs from fixed seeds: elementwise DAGs with shared values, chains of views, and both
+around matmuls."""
 import numpy as np
 
 from .base import case, random, rng_for
@@ -116,7 +117,8 @@ def view_matmuls():
 
 
 def mixed_nets():
-    """Blocks picked at random: dense, norm, softmax, elementwise tangles, residuals, concat and split."""
+    """Blocks picked at random: dense, norm, softmax, elementwise tangles, residuals, concat and
+    split."""
     for seed in range(20):
         name = f"random/net_{seed}"
         rng = rng_for(name)

@@ -54,7 +54,8 @@ def matmuls():
 
 def transposed_operands():
     """The transposes may become strides of the operands."""
-    perms = {"last": [0, 1, 3, 2], "heads": [0, 2, 1, 3], "key": [0, 2, 3, 1], "front": [1, 0, 2, 3]}
+    perms = {"last": [0, 1, 3, 2], "heads": [0, 2, 1, 3], "key": [0, 2, 3, 1],
+             "front": [1, 0, 2, 3]}
     for (left, perm_a), (right, perm_b) in itertools.product(perms.items(), repeat=2):
         name = f"matmul/transposed_{left}_{right}"
         rng = rng_for(name)

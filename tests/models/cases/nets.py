@@ -1,4 +1,5 @@
-"""Whole networks: MLPs with every activation's spelling, BERT encoders, convnext-like and mixer blocks without conv."""
+"""Whole networks: MLPs with every activation's spelling, BERT encoders, convnext-like and mixer
+blocks without conv."""
 import math
 
 import numpy as np

@@ -1,4 +1,5 @@
-"""Shape arithmetic that stays on the host: Shape, Gather, Concat, Range, ConstantOfShape and what is made of them."""
+"""Shape arithmetic that stays on the host: Shape, Gather, Concat, Range, ConstantOfShape and what
+is made of them."""
 import numpy as np
 from onnx import helper, numpy_helper
 

@@ -114,8 +114,8 @@ def _nested_concat(g, a, b):
 def splits():
     rng = rng_for("splits")
     x = random(rng, [3, 12, 2])
-    sizes = g_sizes = [5, 1, 6]
-    yield case("split/sizes", lambda g, v: g.Split(v, i64(g, *g_sizes), axis=1, outputs=3), [x],
+    sizes = [5, 1, 6]
+    yield case("split/sizes", lambda g, v: g.Split(v, i64(g, *sizes), axis=1, outputs=3), [x],
                tolerance="exact")
     yield case("split/equal", lambda g, v: g.Split(v, axis=1, outputs=4), [x], tolerance="exact")
     yield case("split/num_outputs",
@@ -125,8 +125,8 @@ def splits():
                tolerance="exact", opset=11)
     yield case("split/zero", lambda g, v: g.Split(v, i64(g, 0, 12), axis=1, outputs=2), [x],
                tolerance="exact")
-    yield case("split/join", lambda g, v: g.Concat(*reversed(g.Split(v, axis=1, outputs=3)), axis=0),
-               [x], tolerance="exact")
+    yield case("split/join",
+               lambda g, v: g.Concat(*reversed(g.Split(v, axis=1, outputs=3)), axis=0), [x], tolerance="exact")
     yield case("split/glu", lambda g, v: _glu(g, v), *[[random(rng, [n, 20])] for n in (1, 7)])
 
 
