@@ -1,7 +1,9 @@
-/* fold_constants.c - nodes whose inputs are all constant become constants; so do values that shape inference knows whole. */
+/* fold_constants.c - nodes whose inputs are all constant become constants; so do values that shape
+ * inference knows whole. */
 #include "opt/opt.h"
 
-/* A folded result may be this much larger than what it was made from: a broadcast of a number is cheaper to compute than to hold. */
+/* A folded result may be this much larger than what it was made from: a broadcast of a number is
+ * cheaper to compute than to hold. */
 #define FOLD_BYTES_MAX (1u << 20)
 
 typedef struct folding {
@@ -96,7 +98,8 @@ static weft_status fold_node(folding *fold, weft_node_id id) {
   weft_status status =
       known ? known_buffer(fold, &graph->values[node->outputs[0]], &buffers[0])
             : fold->context->evaluate(fold->context->user, graph, id, buffers, fold->error);
-  /* What the device cannot compute, or what fails on these values, is left for the run to report. */
+  /* What the device cannot compute, or what fails on these values, is left for the run to report.
+   */
   if (status == WEFT_UNSUPPORTED || status == WEFT_INVALID_DATA) return WEFT_OK;
   if (status == WEFT_OK) become_constants(fold, id, buffers);
   return status;

@@ -2,12 +2,13 @@
  *
  *   softmax(q k^T * scale + mask) v        q [B,H,S,D], k^T [B,H,D,T], v [B,H,T,E]
  *
- * with the scale as a multiplication or division of the product or of q or k^T, and the mask optional. A transpose of the
- * result to [B,S,H,E] is taken in too. */
+ * with the scale as a multiplication or division of the product or of q or k^T, and the mask
+ * optional. A transpose of the result to [B,S,H,E] is taken in too. */
 #include "opt/match.h"
 #include "opt/opt.h"
 
 typedef struct attention_match {
+  weft_value_id product; /* q k^T */
   weft_value_id q, k_transposed, v, mask;
   double scale;
 } attention_match;
@@ -32,6 +33,7 @@ static bool match_scores(const weft_graph *graph, weft_value_id value, attention
   match->scale = 1;
   const weft_node *product = match_product(graph, strip_scale(graph, value, &match->scale));
   if (!product) return false;
+  match->product = product->outputs[0];
   match->q = strip_scale(graph, product->inputs[0], &match->scale);
   match->k_transposed = strip_scale(graph, product->inputs[1], &match->scale);
   return true;
@@ -54,7 +56,7 @@ static bool is_rank_4_f32(const weft_graph *graph, weft_value_id value) {
   return graph->values[value].shape.rank == 4 && graph->values[value].dtype == WEFT_F32;
 }
 
-/* The mask must broadcast to the scores, not the scores to the mask: each of its dimensions is 1 or the scores'. */
+/* Each dimension of the mask is 1 or the scores'. */
 static bool mask_fits(const weft_graph *graph, weft_value_id mask, const weft_shape *scores) {
   if (mask == WEFT_VALUE_NONE) return true;
   const weft_value *value = &graph->values[mask];
@@ -84,7 +86,8 @@ static bool match_attention(const weft_graph *graph, const weft_node *node,
   if (scores->rank != 4 || (axis != -1 && axis != 3)) return false;
   match->v = node->inputs[1];
   if (!match_masked(graph, softmax->inputs[0], match)) return false;
-  return is_rank_4_f32(graph, match->q) && is_rank_4_f32(graph, match->k_transposed) &&
+  return weft_shape_equal(&graph->values[match->product].shape, scores) &&
+         is_rank_4_f32(graph, match->q) && is_rank_4_f32(graph, match->k_transposed) &&
          is_rank_4_f32(graph, match->v) && same_heads(graph, match) &&
          mask_fits(graph, match->mask, scores);
 }

@@ -3,7 +3,8 @@
  *   d = x - mean(x);  y = d / sqrt(mean(d^2) + epsilon) * scale + bias      layer norm
  *   y = x / sqrt(mean(x^2) + epsilon) * scale                               RMS norm
  *
- * with d^2 as Pow or Mul, the division as Div, or Mul by Reciprocal or by a division of 1, and operands in either order. */
+ * with d^2 as Pow or Mul, the division as Div, or Mul by Reciprocal or by a division of 1, and
+ * operands in either order. */
 #include "opt/match.h"
 #include "opt/opt.h"
 

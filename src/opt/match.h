@@ -7,8 +7,8 @@
 /* The node that makes a value, or NULL. */
 const weft_node *weft_match_producer(const weft_graph *graph, weft_value_id value);
 
-/* If `value` is made by a map of the one instruction `op`: the node, and its operands as values (an immediate's is
- * WEFT_VALUE_NONE); else NULL. */
+/* If `value` is made by a map of the one instruction `op`: the node, and its operands as values (an
+ * immediate's is WEFT_VALUE_NONE); else NULL. */
 const weft_node *weft_match_map(const weft_graph *graph, weft_value_id value, weft_expr_op op,
                                 weft_value_id operands[3]);
 
@@ -17,12 +17,13 @@ bool weft_match_scalar(const weft_graph *graph, weft_value_id value, double *out
 /* `actual` equals `expected` but for rounding in f32. */
 bool weft_match_near(double actual, double expected);
 
-/* If `value` is made by `op` from two values one of which is a scalar constant: the other one, and the number. For MUL and ADD
- * in either order; for SUB, DIV and POW the scalar is the second. */
+/* If `value` is made by `op` from two values one of which is a scalar constant: the other one, and
+ * the number. For MUL and ADD in either order; for SUB, DIV and POW the scalar is the second. */
 bool weft_match_with_scalar(const weft_graph *graph, weft_value_id value, weft_expr_op op,
                             weft_value_id *other, double *scalar);
 
-/* A product written out as multiplications and divisions by constants, in any order and grouping. */
+/* A product written out as multiplications and divisions by constants, in any order and grouping.
+ */
 #define WEFT_MATCH_FACTORS_MAX 8u
 typedef struct weft_match_product {
   weft_value_id factors[WEFT_MATCH_FACTORS_MAX];
@@ -32,12 +33,13 @@ typedef struct weft_match_product {
 /* False when `value` is no product, or one of too many factors. */
 bool weft_match_factors(const weft_graph *graph, weft_value_id value, weft_match_product *out);
 
-/* The reduce node of `kind` that makes `value` over the last axes [*axis, rank) of its input, dimensions kept; else NULL. */
+/* The reduce node of `kind` that makes `value` over the last axes [*axis, rank) of its input,
+ * dimensions kept; else NULL. */
 const weft_node *weft_match_reduce_last(const weft_graph *graph, weft_value_id value,
                                         weft_reduce_kind kind, int32_t *axis);
 
-/* Turns a node into another op over other inputs; its outputs stay, and attributes are zeroed for the caller to fill. The makers of
- * inputs that nobody needs any more are left to remove_dead. */
+/* Turns a node into another op over other inputs; its outputs stay, and attributes are zeroed for
+ * the caller to fill. The makers of inputs that nobody needs any more are left to remove_dead. */
 weft_status weft_match_rewrite(weft_graph *graph, weft_node *node, weft_op op,
                                const weft_value_id *inputs, uint32_t input_count,
                                weft_error *error);

@@ -1,5 +1,6 @@
-/* opt.h - rewrites of the graph between load and planning. passes.inc lists them in order; each lives in a file of its name and
- * can be switched off. A pass leaves a graph that weft_graph_verify accepts. */
+/* opt.h - rewrites of the graph between load and planning. passes.inc lists them in order; each
+ * lives in a file of its name and can be switched off. A pass leaves a graph that weft_graph_verify
+ * accepts. */
 #ifndef WEFT_OPT_OPT_H
 #define WEFT_OPT_OPT_H
 
@@ -27,8 +28,8 @@ typedef weft_status weft_pass_fn(weft_graph *graph, const weft_opt_context *cont
 #include "opt/passes.inc"
 #undef WEFT_PASS
 
-/* Runs every pass but those named in `disabled` (names separated by commas, "all", or NULL). WEFT_INVALID_ARGUMENT for a name that is
- * no pass. */
+/* Runs every pass but those named in `disabled` (names separated by commas, "all", or NULL).
+ * WEFT_INVALID_ARGUMENT for a name that is no pass. */
 weft_status weft_opt_run(weft_graph *graph, const weft_opt_context *context, const char *disabled,
                          weft_error *error);
 

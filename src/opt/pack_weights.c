@@ -1,5 +1,5 @@
-/* pack_weights.c - constant right sides of matmuls into the layout of the device's kernel, one weight at a time: each one's
- * dense bytes go as soon as it is packed. */
+/* pack_weights.c - constant right sides of matmuls into the layout of the device's kernel, one
+ * weight at a time: each one's dense bytes go as soon as it is packed. */
 #include "opt/opt.h"
 
 typedef struct packing {

@@ -1,4 +1,5 @@
-/* remove_dead.c - drops nodes whose results nobody needs, last ones first, so that one walk is enough. */
+/* remove_dead.c - drops nodes whose results nobody needs, last ones first, so that one walk is
+ * enough. */
 #include "opt/opt.h"
 
 /* Uses by nodes that stay and by outputs of regions. */

@@ -1,0 +1,102 @@
+/* simplify.c - nodes that give back what they got are taken out, and transposes of transposes
+ * become one. */
+#include "opt/match.h"
+#include "opt/opt.h"
+
+/* A view whose output has the input's shape and order. */
+static bool is_idle_view(const weft_graph *graph, const weft_node *node) {
+  const weft_shape *from = &graph->values[node->inputs[0]].shape,
+                   *to = &graph->values[node->outputs[0]].shape;
+  const weft_axes *axes = &node->attributes.view.axes;
+  switch (node->attributes.view.kind) {
+  case WEFT_VIEW_TRANSPOSE:
+    for (uint32_t i = 0; i < axes->count; i++) {
+      if (axes->axes[i] != (int8_t)i) return false;
+    }
+    return axes->count > 0 || (from->rank >= 0 && from->rank <= 1);
+  case WEFT_VIEW_SLICE:
+    return false; /* equal shapes do not rule out a reversed axis */
+  default:
+    return weft_shape_equal(from, to) && from->rank >= 0;
+  }
+}
+
+static bool is_scalar(const weft_graph *graph, const weft_node *node, uint32_t operand,
+                      double expected) {
+  double number;
+  return weft_match_scalar(graph, node->inputs[operand], &number) && number == expected;
+}
+
+/* A map that is one of its inputs: *from. x * 0 is not 0 for NaN, so only neutral elements count.
+ */
+static bool is_idle_map(const weft_graph *graph, const weft_node *node, weft_value_id *from) {
+  const weft_expr *expr = &node->attributes.map.expr;
+  *from = node->inputs[0];
+  if (expr->code_count == 0) return true;
+  if (expr->code_count != 1) return false;
+  const weft_instruction *code = &expr->code[0];
+  uint32_t a = code->operands[0], b = code->operands[1];
+  *from = a < node->input_count ? node->inputs[a] : WEFT_VALUE_NONE;
+  switch ((weft_expr_op)code->op) {
+  case WEFT_EXPR_CAST:
+    return *from != WEFT_VALUE_NONE && code->dtype == expr->input_dtypes[a];
+  case WEFT_EXPR_SUB:
+    return is_scalar(graph, node, b, 0);
+  case WEFT_EXPR_DIV:
+  case WEFT_EXPR_POW:
+    return is_scalar(graph, node, b, 1);
+  case WEFT_EXPR_MUL:
+    if (is_scalar(graph, node, b, 1)) return true;
+    *from = node->inputs[b];
+    return is_scalar(graph, node, a, 1);
+  default:
+    return false;
+  }
+}
+
+/* A transpose of a transpose reads from the first one's input. */
+static void join_transposes(weft_graph *graph, weft_node *node) {
+  const weft_node *inner = weft_match_producer(graph, node->inputs[0]);
+  weft_axes *axes = &node->attributes.view.axes;
+  bool both = inner && inner->op == WEFT_OP_VIEW &&
+              inner->attributes.view.kind == WEFT_VIEW_TRANSPOSE &&
+              node->attributes.view.kind == WEFT_VIEW_TRANSPOSE && axes->count > 0 &&
+              inner->attributes.view.axes.count == axes->count;
+  if (!both) return;
+  for (uint32_t i = 0; i < axes->count; i++) {
+    axes->axes[i] = inner->attributes.view.axes.axes[axes->axes[i]];
+  }
+  node->inputs[0] = inner->inputs[0];
+}
+
+static void simplify_node(weft_graph *graph, weft_node_id id) {
+  weft_node *node = &graph->nodes[id];
+  weft_value_id from = WEFT_VALUE_NONE;
+  if (node->op == WEFT_OP_VIEW) {
+    join_transposes(graph, node);
+    if (is_idle_view(graph, node)) from = node->inputs[0];
+  } else if (node->op == WEFT_OP_MAP) {
+    if (!is_idle_map(graph, node, &from)) from = WEFT_VALUE_NONE;
+  }
+  if (from == WEFT_VALUE_NONE) return;
+  const weft_value *to = &graph->values[node->outputs[0]], *value = &graph->values[from];
+  if (value->dtype != to->dtype || !weft_shape_equal(&value->shape, &to->shape)) return;
+  weft_graph_replace_value(graph, node->outputs[0], from);
+  weft_graph_remove_node(graph, id);
+}
+
+/* replace_value looks through the whole graph, so only nodes that stand alone in doing nothing call
+ * it. */
+weft_status weft_pass_simplify(weft_graph *graph, const weft_opt_context *context,
+                               weft_error *error) {
+  (void)context;
+  (void)error;
+  weft_walk walk;
+  weft_walk_start(&walk, graph);
+  for (;;) {
+    weft_walk_event event = weft_walk_next(&walk);
+    if (event == WEFT_WALK_END || event == WEFT_WALK_TOO_DEEP) return WEFT_OK;
+    if (event == WEFT_WALK_NODE && !graph->nodes[walk.node].removed)
+      simplify_node(graph, walk.node);
+  }
+}
