@@ -69,34 +69,57 @@ static void join_transposes(weft_graph *graph, weft_node *node) {
   node->inputs[0] = inner->inputs[0];
 }
 
-static void simplify_node(weft_graph *graph, weft_node_id id) {
-  weft_node *node = &graph->nodes[id];
-  weft_value_id from = WEFT_VALUE_NONE;
-  if (node->op == WEFT_OP_VIEW) {
-    join_transposes(graph, node);
-    if (is_idle_view(graph, node)) from = node->inputs[0];
-  } else if (node->op == WEFT_OP_MAP) {
-    if (!is_idle_map(graph, node, &from)) from = WEFT_VALUE_NONE;
-  }
-  if (from == WEFT_VALUE_NONE) return;
+/* What a node gives back, or NONE when it does something. */
+static weft_value_id idle_source(const weft_graph *graph, const weft_node *node) {
+  weft_value_id from = node->inputs[0];
+  bool idle = (node->op == WEFT_OP_VIEW && is_idle_view(graph, node)) ||
+              (node->op == WEFT_OP_MAP && is_idle_map(graph, node, &from));
+  if (!idle) return WEFT_VALUE_NONE;
   const weft_value *to = &graph->values[node->outputs[0]], *value = &graph->values[from];
-  if (value->dtype != to->dtype || !weft_shape_equal(&value->shape, &to->shape)) return;
-  weft_graph_replace_value(graph, node->outputs[0], from);
-  weft_graph_remove_node(graph, id);
+  bool same = value->dtype == to->dtype && weft_shape_equal(&value->shape, &to->shape);
+  return same ? from : WEFT_VALUE_NONE;
 }
 
-/* replace_value looks through the whole graph, so only nodes that stand alone in doing nothing call
- * it. */
+/* Values stand for others through `forward` (NONE: themselves), so that the graph is walked once
+ * however many nodes go. */
+static void simplify_node(weft_graph *graph, weft_node_id id, weft_value_id *forward) {
+  weft_node *node = &graph->nodes[id];
+  for (uint32_t i = 0; i < node->input_count; i++) {
+    weft_value_id input = node->inputs[i];
+    if (input != WEFT_VALUE_NONE && forward[input] != WEFT_VALUE_NONE)
+      node->inputs[i] = forward[input];
+  }
+  if (node->op == WEFT_OP_VIEW) join_transposes(graph, node);
+  if (node->op == WEFT_OP_IF) return;
+  forward[node->outputs[0]] = idle_source(graph, node);
+}
+
+static void forward_outputs(weft_graph *graph, const weft_value_id *forward) {
+  for (uint32_t r = 0; r < graph->region_count; r++) {
+    weft_region *region = &graph->regions[r];
+    for (uint32_t i = 0; i < region->output_count; i++) {
+      weft_value_id to = forward[region->outputs[i]];
+      if (to != WEFT_VALUE_NONE) region->outputs[i] = to;
+    }
+  }
+}
+
 weft_status weft_pass_simplify(weft_graph *graph, const weft_opt_context *context,
                                weft_error *error) {
-  (void)context;
-  (void)error;
+  weft_arena arena;
+  weft_arena_init(&arena, context->heap);
+  weft_value_id *forward = WEFT_ARENA_ARRAY(&arena, weft_value_id, graph->value_count + 1);
+  weft_status status = forward ? WEFT_OK : weft_arena_fail(&arena, "a rewrite", error);
+  for (uint32_t i = 0; i < graph->value_count && forward; i++) forward[i] = WEFT_VALUE_NONE;
   weft_walk walk;
   weft_walk_start(&walk, graph);
-  for (;;) {
+  while (status == WEFT_OK) {
     weft_walk_event event = weft_walk_next(&walk);
-    if (event == WEFT_WALK_END || event == WEFT_WALK_TOO_DEEP) return WEFT_OK;
+    if (event == WEFT_WALK_END || event == WEFT_WALK_TOO_DEEP) break;
     if (event == WEFT_WALK_NODE && !graph->nodes[walk.node].removed)
-      simplify_node(graph, walk.node);
+      simplify_node(graph, walk.node, forward);
   }
+  if (status == WEFT_OK) forward_outputs(graph, forward);
+  weft_arena_release(&arena);
+  return status;
 }
