@@ -5,7 +5,7 @@ there is one.
 - No line of a source or document is longer than 100 columns.
 - No function is longer than 70 lines, no C or TypeScript file than 1000. tools/tidy-allow.txt lists
   what may be longer, with the reason: kernels and tables.
-- A folder of src/ includes only folders before it in the flow of the data, and what all may include.
+- A folder of src/ includes only folders before it in the flow of data, and what all may include.
 - Nothing is left over: no TODO or FIXME, no trailing blanks.
 """
 import pathlib
@@ -16,9 +16,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLUMNS_MAX, FUNCTION_MAX, FILE_MAX = 100, 70, 1000
 
-# docs/ARCHITECTURE.md: bytes -> format -> graph -> opt -> plan -> run -> device. Formats write graphs,
-# so they come behind graph/; a session (run/) opens its device, so it comes behind the devices,
-# which implement plan/device.h.
+# docs/ARCHITECTURE.md: bytes -> format -> graph -> opt -> plan -> run -> device. Formats write
+# graphs, so they come behind graph/; a session (run/) opens its device, so it comes behind the
+# devices, which implement plan/device.h.
 FLOW = ["base", "graph", "format", "opt", "plan", "cpu", "gpu", "run", "llm", "wasm"]
 EVERYWHERE = ["weft", "kernels"]
 

@@ -70,7 +70,8 @@ static void put_double(weft_text *text, double value, int precision) {
   double scaled = normalise(value, &exponent);
   uint64_t limit = 1;
   for (int i = 0; i < precision; i++) limit *= 10;
-  uint64_t number = (uint64_t)(scaled * (double)(limit / 10) + 0.5);
+  uint64_t unit = limit / 10; /* one digit before the point becomes `precision` digits */
+  uint64_t number = (uint64_t)(scaled * (double)unit + 0.5);
   if (number >= limit) { /* 9.99... rounded up */
     number /= 10;
     exponent++;
