@@ -1,4 +1,5 @@
-/* device.h - what a backend must offer: facts for the planner, weight packing, execution. cpu/ and gpu/ implement it. */
+/* device.h - what a backend must offer: facts for the planner, weight packing, execution. cpu/ and
+ * gpu/ implement it. */
 #ifndef WEFT_PLAN_DEVICE_H
 #define WEFT_PLAN_DEVICE_H
 
@@ -12,17 +13,19 @@ struct weft_device {
   const char *name; /* "cpu" */
   const weft_runtime *runtime;
 
-  /* May `node`'s input number `input` come with this array's strides? If not, the planner puts a copy before it. */
+  /* May `node`'s input number `input` come with this array's strides? If not, the planner puts a
+   * copy before it. */
   bool (*takes)(const weft_device *device, const weft_node *node, uint32_t input,
                 const weft_array *array);
 
-  /* Chooses the kernel for a step (run, kernel, state, flops, scratch_bytes). `state` is taken from `arena`. Arrays' shapes, types and
-   * strides are final; constants can be read. WEFT_UNSUPPORTED names node and cause. */
+  /* Chooses the kernel for a step (run, kernel, state, flops, scratch_bytes). `state` is taken from
+   * `arena`. Arrays' shapes, types and strides are final; constants can be read. WEFT_UNSUPPORTED
+   * names node and cause. */
   weft_status (*prepare)(const weft_device *device, weft_step *step, weft_arena *arena,
                          weft_error *error);
 
-  /* Packs constant input number `input` of `node` into the layout that this device reads fastest. *out stays NULL where the dense
-   * layout is right. */
+  /* Packs constant input number `input` of `node` into the layout that this device reads fastest.
+   * *out stays NULL where the dense layout is right. */
   weft_status (*pack)(const weft_device *device, const weft_graph *graph, const weft_node *node,
                       uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
                       weft_error *error);

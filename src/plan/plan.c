@@ -1,4 +1,5 @@
-/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_steps.c and plan_memory.c, in this order. */
+/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_steps.c and plan_memory.c,
+ * in this order. */
 #include "plan/plan.h"
 
 #include "plan/planner.h"

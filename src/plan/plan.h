@@ -1,8 +1,9 @@
-/* plan.h - a graph bound to one set of input shapes: which steps run in which order, and where every tensor lies.
+/* plan.h - a graph bound to one set of input shapes: which steps run in which order, and where
+ * every tensor lies.
  *
- * Shape arithmetic is evaluated while planning and leaves no steps; views leave none where strides can say it. Activations share
- * one arena by their lifetimes. A plan is made once for each input signature and kept by the session.
- * Comes after opt/; run/ executes plans on a device. */
+ * Shape arithmetic is evaluated while planning and leaves no steps; views leave none where strides
+ * can say it. Activations share one arena by their lifetimes. A plan is made once for each input
+ * signature and kept by the session. Comes after opt/; run/ executes plans on a device. */
 #ifndef WEFT_PLAN_PLAN_H
 #define WEFT_PLAN_PLAN_H
 
@@ -32,8 +33,8 @@ typedef struct weft_array {
 typedef weft_status weft_step_fn(const struct weft_step *step,
                                  const struct weft_execution *execution, weft_error *error);
 
-/* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element counts, row-major order);
- * its node is the one that needed it. */
+/* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element
+ * counts, row-major order); its node is the one that needed it. */
 typedef struct weft_step {
   const weft_node *node;
   bool is_copy;
@@ -76,8 +77,9 @@ uint32_t weft_plan_signature_length(const weft_plan_request *request, uint32_t i
 void weft_plan_signature(const weft_plan_request *request, uint32_t inputs, uint32_t outputs,
                          int64_t *out);
 
-/* Plans region 0 of `graph` for `device`. The graph's constants must be in memory. WEFT_INVALID_ARGUMENT names the input whose shape
- * does not fit; WEFT_UNSUPPORTED the node that the device cannot run. */
+/* Plans region 0 of `graph` for `device`. The graph's constants must be in memory.
+ * WEFT_INVALID_ARGUMENT names the input whose shape does not fit; WEFT_UNSUPPORTED the node that
+ * the device cannot run. */
 weft_status weft_plan_build(const weft_graph *graph, const struct weft_device *device,
                             const weft_plan_request *request, weft_heap *heap, weft_plan *out,
                             weft_error *error);

@@ -1,4 +1,5 @@
-/* plan_dump.c - a plan as text: one line per step, with kernel, shapes and places. Stable enough for golden tests. */
+/* plan_dump.c - a plan as text: one line per step, with kernel, shapes and places. Stable enough
+ * for golden tests. */
 #include "base/text.h"
 #include "plan/plan.h"
 

@@ -1,5 +1,5 @@
-/* plan_facts.c - first part of the planner: binds the input shapes, infers every other shape and all shape arithmetic in
- * execution order, and finds out which nodes have to run at all. */
+/* plan_facts.c - first part of the planner: binds the input shapes, infers every other shape and
+ * all shape arithmetic in execution order, and finds out which nodes have to run at all. */
 #include "plan/planner.h"
 
 weft_value_id weft_planner_resolve(const weft_planner *planner, weft_value_id value) {
@@ -124,7 +124,8 @@ static void finish_branch(weft_planner *planner, const region_cursor *cursor) {
   }
 }
 
-/* Infers node by node in execution order, following the branches that are taken, and lists the nodes met. */
+/* Infers node by node in execution order, following the branches that are taken, and lists the
+ * nodes met. */
 static weft_status order_nodes(weft_planner *planner) {
   const weft_graph *graph = planner->graph;
   planner->order = WEFT_ARENA_ARRAY(&planner->scratch, weft_node_id, graph->node_count);

@@ -1,7 +1,9 @@
-/* plan_memory.c - last part of the planner: lays blocks and scratch out in one arena by their lifetimes.
+/* plan_memory.c - last part of the planner: lays blocks and scratch out in one arena by their
+ * lifetimes.
  *
- * A linear scan in execution order: each block takes the smallest free gap that holds it, and gives its bytes back after its last
- * reader. Steps that may write over an input that dies with them share its block first. */
+ * A linear scan in execution order: each block takes the smallest free gap that holds it, and gives
+ * its bytes back after its last reader. Steps that may write over an input that dies with them
+ * share its block first. */
 #include "plan/planner.h"
 
 typedef struct gap {
@@ -75,15 +77,16 @@ static weft_status give_back(gap_list *list, uint64_t offset, uint64_t bytes) {
   return WEFT_OK;
 }
 
-/* ---- in-place steps ---------------------------------------------------------------------------------------------- */
+/* ---- in-place steps -------------------------------------------------------------------------- */
 
 static bool same_layout(const weft_array *a, const weft_array *b) {
   return a->elements == b->elements && weft_dtype_size(a->dtype) == weft_dtype_size(b->dtype) &&
          a->offset == 0 && weft_array_is_dense(a) && weft_array_is_dense(b);
 }
 
-/* May the step's output take over the block of its input number `index`? Only a map reads each element before it writes it, and
- * only if nobody else reads the block any more, nor this step in another order. */
+/* May the step's output take over the block of its input number `index`? Only a map reads each
+ * element before it writes it, and only if nobody else reads the block any more, nor this step in
+ * another order. */
 static bool may_overwrite(const weft_planner *planner, const weft_step *step, uint32_t number,
                           uint32_t index) {
   const weft_array *input = step->inputs[index], *output = step->outputs[0];
@@ -123,7 +126,7 @@ static void merge_in_place(weft_planner *planner) {
   }
 }
 
-/* ---- the scan ---------------------------------------------------------------------------------------------------- */
+/* ---- the scan -------------------------------------------------------------------------------- */
 
 /* Block numbers by their last step: heads[step] starts a chain through next[]. */
 typedef struct endings {

@@ -1,10 +1,11 @@
-/* plan_steps.c - second part of the planner: gives every value that a step touches an array, resolves views to strides, and
- * lists the steps, with a copy wherever a device does not take the strides that came out. */
+/* plan_steps.c - second part of the planner: gives every value that a step touches an array,
+ * resolves views to strides, and lists the steps, with a copy wherever a device does not take the
+ * strides that came out. */
 #include "base/text.h"
 #include "graph/views.h"
 #include "plan/planner.h"
 
-/* ---- arrays ------------------------------------------------------------------------------------------------------ */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 static weft_array *new_array(weft_planner *planner, weft_dtype dtype, const weft_shape *shape) {
   weft_planned *planned = WEFT_ARENA_NEW(&planner->plan->arena, weft_planned);
@@ -99,7 +100,7 @@ static weft_status input_arrays(weft_planner *planner) {
   return WEFT_OK;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 /* Notes that the step about to be added reads the array. */
 static void read_array(weft_planner *planner, const weft_array *array) {
@@ -211,10 +212,10 @@ static weft_status plan_node(weft_planner *planner, const weft_node *node) {
   return WEFT_OK;
 }
 
-/* ---- outputs ----------------------------------------------------------------------------------------------------- */
+/* ---- outputs --------------------------------------------------------------------------------- */
 
-/* An output lies in the caller's tensor from the start, unless its bytes lie elsewhere too (a view, an input, a constant, a
- * second output): then it is copied there at the end. */
+/* An output lies in the caller's tensor from the start, unless its bytes lie elsewhere too (a view,
+ * an input, a constant, a second output): then it is copied there at the end. */
 static weft_status plan_output(weft_planner *planner, uint32_t index) {
   const weft_graph *graph = planner->graph;
   uint32_t slot = 1 + graph->regions[0].input_count + index;

@@ -1,5 +1,6 @@
-/* planner.h - the state that the parts of the planner share while one plan is built: plan_facts.c (which nodes, which
- * shapes) -> plan_steps.c (arrays and steps) -> plan_memory.c (where blocks lie). plan.c calls them in this order. */
+/* planner.h - the state that the parts of the planner share while one plan is built: plan_facts.c
+ * (which nodes, which shapes) -> plan_steps.c (arrays and steps) -> plan_memory.c (where blocks
+ * lie). plan.c calls them in this order. */
 #ifndef WEFT_PLAN_PLANNER_H
 #define WEFT_PLAN_PLANNER_H
 

@@ -1,4 +1,5 @@
-/* evaluate.c - runs one node on constants, by the same device code as a plan's steps. opt/fold_constants calls it. */
+/* evaluate.c - runs one node on constants, by the same device code as a plan's steps.
+ * opt/fold_constants calls it. */
 #include "run/evaluate.h"
 
 #include "graph/views.h"
@@ -24,7 +25,8 @@ static weft_array *new_array(evaluation *ev, weft_dtype dtype, const weft_shape 
   return array;
 }
 
-/* The bytes of an input: a constant's, loaded if they lie in their source, or those of its known elements. */
+/* The bytes of an input: a constant's, loaded if they lie in their source, or those of its known
+ * elements. */
 static weft_status input_array(evaluation *ev, weft_value_id id, weft_array **out) {
   const weft_value *value = &ev->graph->values[id];
   weft_array *array = new_array(ev, value->dtype, &value->shape);

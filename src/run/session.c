@@ -1,5 +1,5 @@
-/* session.c - opens a session: copies the model's graph, rewrites it for the device, brings the weights that are left into
- * memory. Running is in session_run.c. */
+/* session.c - opens a session: copies the model's graph, rewrites it for the device, brings the
+ * weights that are left into memory. Running is in session_run.c. */
 #include "run/session.h"
 
 #include "base/text.h"
@@ -35,8 +35,8 @@ static bool progress(void *user, uint64_t done, uint64_t total) {
   return !options->progress || options->progress(options->progress_user, done, total);
 }
 
-/* The graph is a copy that shares the weights' bytes. A consumed model lets go of its share, so that each weight dies as soon as it is
- * packed. */
+/* The graph is a copy that shares the weights' bytes. A consumed model lets go of its share, so
+ * that each weight dies as soon as it is packed. */
 static weft_status take_graph(weft_session *session, bool consume, weft_error *error) {
   weft_model *model = session->model;
   if (model->consumed) {
@@ -48,7 +48,8 @@ static weft_status take_graph(weft_session *session, bool consume, weft_error *e
   return WEFT_OK;
 }
 
-/* Only ops that move bytes may meet a weight at an odd address (borrowed from the middle of a file). */
+/* Only ops that move bytes may meet a weight at an odd address (borrowed from the middle of a
+ * file). */
 static bool moves_bytes(const weft_node *node) {
   return node->op == WEFT_OP_GATHER || node->op == WEFT_OP_CONCAT ||
          node->op == WEFT_OP_GATHER_ELEMENTS;

@@ -1,17 +1,32 @@
-/* session_run.c - one run: bindings -> plan (found by signature or made) -> the device. On known shapes nothing is allocated. */
+/* session_run.c - one run: bindings -> plan (found by signature or made) -> the device. On known
+ * shapes nothing is allocated. */
 #include "base/memory.h"
 #include "run/session.h"
 
-/* The index of a name among a region's values; callers mostly bind in order, so the hint is tried first. */
-static bool find_name(const weft_graph *graph, const weft_value_id *ids, uint32_t count,
+/* Names are the model's: rewrites may have put other values in the places of outputs. */
+static const char *value_name(const weft_session *session, weft_value_id id) {
+  return session->model->file.graph.values[id].name.data;
+}
+static const weft_region *named_region(const weft_session *session) {
+  return &session->model->file.graph.regions[0];
+}
+
+/* The index of a name among inputs or outputs; callers mostly bind in order, so the hint is tried
+ * first. */
+static bool find_name(const weft_session *session, const weft_value_id *ids, uint32_t count,
                       const char *name, size_t hint, uint32_t *out) {
   for (uint32_t tried = 0; tried < count; tried++) {
     uint32_t i = (uint32_t)((hint + tried) % count);
-    if (strcmp(graph->values[ids[i]].name.data, name) != 0) continue;
+    if (strcmp(value_name(session, ids[i]), name) != 0) continue;
     *out = i;
     return true;
   }
   return false;
+}
+
+static bool find_output(const weft_session *session, const char *name, size_t hint, uint32_t *out) {
+  const weft_region *region = named_region(session);
+  return find_name(session, region->outputs, region->output_count, name, hint, out);
 }
 
 static weft_status check_binding(const weft_binding *binding, const char *what, weft_error *error) {
@@ -24,8 +39,7 @@ static weft_status bind_input(weft_session *session, const weft_binding *binding
   const weft_region *region = &session->graph.regions[0];
   uint32_t index;
   WEFT_TRY(check_binding(binding, "input", error));
-  if (!find_name(&session->graph, region->inputs, region->input_count, binding->name, hint,
-                 &index)) {
+  if (!find_name(session, region->inputs, region->input_count, binding->name, hint, &index)) {
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "the model has no input '%s'", binding->name);
   }
   const weft_tensor *tensor = binding->tensor;
@@ -50,7 +64,7 @@ static weft_status bind_inputs(weft_session *session, const weft_binding *inputs
   for (uint32_t i = 0; i < region->input_count; i++) {
     if (session->fed[i]) continue;
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "input '%s' is missing",
-                     session->graph.values[region->inputs[i]].name.data);
+                     value_name(session, region->inputs[i]));
   }
   return WEFT_OK;
 }
@@ -65,8 +79,7 @@ static weft_status want_outputs(weft_session *session, const weft_binding *outpu
   for (size_t i = 0; i < count; i++) {
     uint32_t index;
     WEFT_TRY(check_binding(&outputs[i], "output", error));
-    if (!find_name(&session->graph, region->outputs, region->output_count, outputs[i].name, i,
-                   &index)) {
+    if (!find_output(session, outputs[i].name, i, &index)) {
       return weft_fail(error, WEFT_INVALID_ARGUMENT, "the model has no output '%s'",
                        outputs[i].name);
     }
@@ -76,7 +89,7 @@ static weft_status want_outputs(weft_session *session, const weft_binding *outpu
   return WEFT_OK;
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------------------- */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 static weft_plan_request request_of(const weft_session *session) {
   return (weft_plan_request){session->dims, session->ranks, session->wanted};
@@ -150,7 +163,7 @@ static weft_status ensure_arena(weft_session *session, uint64_t bytes, weft_erro
   return session->arena ? WEFT_OK : weft_heap_fail(&session->heap, bytes, "the activations", error);
 }
 
-/* ---- outputs ----------------------------------------------------------------------------------------------------- */
+/* ---- outputs --------------------------------------------------------------------------------- */
 
 static weft_status check_given(const char *name, const weft_tensor *given, const weft_array *array,
                                weft_error *error) {
@@ -162,39 +175,37 @@ static weft_status check_given(const char *name, const weft_tensor *given, const
                    weft_dtype_name(array->dtype));
 }
 
-/* Where each wanted output is written: the caller's tensor, or one of the session's, made at the first use of the plan. */
+/* Where each wanted output is written: the caller's tensor, or one of the session's, made at the
+ * first use of the plan. */
 static weft_status place_outputs(weft_session *session, weft_error *error) {
   weft_bound_plan *bound = session->current;
-  const weft_region *region = &session->graph.regions[0];
   for (uint32_t i = 0; i < bound->plan.output_count; i++) {
     const weft_array *array = bound->plan.outputs[i];
     if (!array) continue;
     weft_tensor *given = session->given[i];
     if (given) {
       WEFT_TRY(
-          check_given(session->graph.values[region->outputs[i]].name.data, given, array, error));
+          check_given(value_name(session, named_region(session)->outputs[i]), given, array, error));
     } else if (!bound->outputs[i]) {
       WEFT_TRY(weft_tensor_create(&session->heap, array->dtype, array->dims, (size_t)array->rank,
                                   &bound->outputs[i], error));
     }
-    session->bases[1 + region->input_count + i] = (given ? given : bound->outputs[i])->data;
+    session->bases[1 + bound->plan.input_count + i] = (given ? given : bound->outputs[i])->data;
   }
   return WEFT_OK;
 }
 
 static void hand_out(const weft_session *session, weft_binding *outputs, size_t count) {
-  const weft_region *region = &session->graph.regions[0];
   for (size_t i = 0; i < count; i++) {
     uint32_t index;
-    if (outputs[i].tensor || !find_name(&session->graph, region->outputs, region->output_count,
-                                        outputs[i].name, i, &index)) {
+    if (outputs[i].tensor || !find_output(session, outputs[i].name, i, &index)) {
       continue;
     }
     outputs[i].tensor = session->current->outputs[index];
   }
 }
 
-/* ---- the run ----------------------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static weft_status start(weft_session *session, const weft_run_options *options,
                          weft_error *error) {
