@@ -1,0 +1,8 @@
+# The command line program `weft`: cli/ over the public headers only.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
+file(GLOB sources CONFIGURE_DEPENDS cli/*.c)
+add_executable(weft_cli ${sources})
+set_target_properties(weft_cli PROPERTIES OUTPUT_NAME weft)
+target_link_libraries(weft_cli PRIVATE weft weft_flags PkgConfig::libzip)
+target_compile_options(weft_cli PRIVATE -Wno-conversion)
