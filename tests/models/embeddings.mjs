@@ -31,14 +31,16 @@ function cosine(a, b) {
   return ab / Math.sqrt(aa * bb);
 }
 
-/** The largest |a - b|; NaN when any difference is. */
-function largestDifference(a, b) {
-  if (a.length !== b.length) return NaN;
-  let largest = 0;
+/** The larger one; NaN when either is. */
+const larger = (a, b) => (a >= b || Number.isNaN(a) ? a : b);
+
+/** The largest |a - b| on [padding, tokens], by the rows' mask. */
+function differences(a, b, mask, width) {
+  const largest = [0, 0];
+  if (a.length !== b.length) return [NaN, NaN];
   for (let i = 0; i < a.length; i++) {
-    const difference = Math.abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;
-    if (Number.isNaN(largest)) return NaN;
+    const kind = Number(mask[Math.floor(i / width)]);
+    largest[kind] = larger(largest[kind], Math.abs(a[i] - b[i]));
   }
   return largest;
 }
@@ -56,24 +58,28 @@ async function compareBatch(index, entry, read, run) {
   const actual = await run(feeds);
   const mask = feeds.attention_mask.data;
   const [a, b] = [actual, expected].map((x) => pool(x, mask, batch, sequence, index.width));
+  const [padding, difference] = differences(actual, expected, mask, index.width);
   return {
-    difference: largestDifference(actual, expected),
+    padding,
+    difference,
     cosine: Math.min(...a.map((vector, i) => cosine(vector, b[i]))),
   };
 }
 
 /**
  * Runs the batches. `read(offset, length)` answers an ArrayBuffer of data.bin;
- * `run({name: {data, dims}})` answers last_hidden_state as Float32Array. Answers {batches, failed, difference, cosine}.
+ * `run({name: {data, dims}})` answers last_hidden_state as Float32Array. Answers
+ * {batches, failed, difference, cosine}.
  */
 export async function compare(index, read, run) {
   const total = { batches: index.batches.length, failed: 0, difference: 0, cosine: 1 };
   for (const entry of index.batches) {
-    const { difference, cosine } = await compareBatch(index, entry, read, run);
-    const good = difference <= index.abs_max && cosine >= index.cosine_min;
+    const { padding, difference, cosine } = await compareBatch(index, entry, read, run);
+    const good =
+      difference <= index.abs_max && padding <= index.abs_max_padding && cosine >= index.cosine_min;
     if (!good) total.failed++;
-    if (!(difference <= total.difference)) total.difference = difference;
-    if (!(cosine >= total.cosine)) total.cosine = cosine;
+    total.difference = larger(total.difference, difference);
+    total.cosine = Math.min(total.cosine, cosine);
   }
   return total;
 }

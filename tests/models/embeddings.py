@@ -35,8 +35,11 @@ BATCH_SIZES = [1, 2, 3, 5, 8, 13]
 BATCH_TOKENS_MAX = 2048  # padding included
 WINDOW = 32  # texts sorted by length before they are batched: padding is about a third
 ABS_MAX = 1e-4
+# Padding positions are read by nobody and badly conditioned: there, onnxruntime and PyTorch in f32
+# are up to 2e-4 apart, and each as far from PyTorch in f64; on tokens 4e-6.
+ABS_MAX_PADDING = 1e-3
 COSINE_MIN = 0.99999
-FORMAT = 1  # of the files; part of their key
+FORMAT = 2  # of the files; part of their key
 
 
 def words():
@@ -116,7 +119,8 @@ def write_reference(model, tokenizer_path, folder):
             (hidden,) = session.run([OUTPUT], feed)
             entries.append(write_batch(data, feed, hidden))
     index = {"key": key, "model": str(model), "inputs": INPUTS, "output": OUTPUT,
-             "width": hidden.shape[2], "abs_max": ABS_MAX, "cosine_min": COSINE_MIN,
+             "width": hidden.shape[2], "abs_max": ABS_MAX,
+             "abs_max_padding": ABS_MAX_PADDING, "cosine_min": COSINE_MIN,
              "batches": entries}
     index_path.write_text(json.dumps(index))
 
@@ -159,6 +163,12 @@ def cosine(a, b):
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
+def differences(a, b, mask):
+    """The largest |a - b| on tokens and on padding."""
+    by_row = np.abs(a - b).max(axis=2)
+    return by_row[mask == 1].max(), by_row[mask == 0].max(initial=0)
+
+
 def compare(folder, run, reference=None):
     """Runs every batch through run(feed) -> hidden and compares with reference(feed), or with the
     file's outputs; prints the largest differences; answers 0 or 1."""
@@ -172,13 +182,14 @@ def compare(folder, run, reference=None):
         seconds += time.monotonic() - start
         if reference:
             expected = reference(feed)
-        difference = np.abs(hidden - expected).max()
         mask = feed["attention_mask"]
+        difference, padding = differences(hidden, expected, mask)
         similar = cosine(pool(hidden, mask), pool(expected, mask)).min()
-        if not (difference <= index["abs_max"] and similar >= index["cosine_min"]):
+        if not (difference <= index["abs_max"] and padding <= index["abs_max_padding"]
+                and similar >= index["cosine_min"]):
             failed += 1
             print(f"FAIL batch {number} {list(expected.shape)}: largest difference "
-                  f"{difference:.2e}, cosine {similar:.7f}")
+                  f"{difference:.2e}, on padding {padding:.2e}, cosine {similar:.7f}")
         worst, least = max(worst, difference), min(least, similar)
     texts = sum(entry["batch"] for entry in index["batches"])
     print(f"{texts} texts in {len(index['batches'])} batches, {seconds:.1f} s: largest difference "

@@ -126,7 +126,8 @@ def splits():
     yield case("split/zero", lambda g, v: g.Split(v, i64(g, 0, 12), axis=1, outputs=2), [x],
                tolerance="exact")
     yield case("split/join",
-               lambda g, v: g.Concat(*reversed(g.Split(v, axis=1, outputs=3)), axis=0), [x], tolerance="exact")
+               lambda g, v: g.Concat(*reversed(g.Split(v, axis=1, outputs=3)), axis=0), [x],
+               tolerance="exact")
     yield case("split/glu", lambda g, v: _glu(g, v), *[[random(rng, [n, 20])] for n in (1, 7)])
 
 
