@@ -74,7 +74,7 @@ typedef struct weft_onnx_attribute {
 } weft_onnx_attribute;
 
 typedef struct weft_onnx_node {
-  weft_str name, op_type, domain;
+  weft_str name, op_type, domain, overload;
   weft_str *inputs, *outputs;
   weft_onnx_attribute *attributes;
   uint32_t input_count, output_count, attribute_count;
@@ -110,5 +110,8 @@ typedef struct weft_onnx_model {
   weft_onnx_function *functions;
   uint32_t opset_count, metadata_count, function_count;
 } weft_onnx_model;
+
+/* The decoder's tables (onnx_wire.h): a file, and the message whose end onnx_data.c waits for. */
+extern const struct weft_wire_message weft_onnx_model_message, weft_onnx_tensor_message;
 
 #endif
