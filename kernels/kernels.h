@@ -1,8 +1,9 @@
-/* kernels.h - leaf functions: raw pointers in, no allocation, no errors. kernels.inc lists them; vec.h is what they are
- * written over; one table of pointers per target (a set of instructions) is what the CPU device calls.
+/* kernels.h - leaf functions: raw pointers in, no allocation, no errors. kernels.inc lists them;
+ * vec.h is what they are written over; one table of pointers per target (a set of instructions) is
+ * what the CPU device calls.
  *
- * Unless a family says otherwise: n >= 0, any alignment, y may be the same array as an input but not overlap it otherwise,
- * nothing is read or written outside the n elements. */
+ * Unless a family says otherwise: n >= 0, any alignment, y may be the same array as an input but
+ * not overlap it otherwise, nothing is read or written outside the n elements. */
 #ifndef WEFT_KERNELS_H
 #define WEFT_KERNELS_H
 
@@ -10,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- families ---------------------------------------------------------------------------------------------------- */
+/* ---- families -------------------------------------------------------------------------------- */
 
 typedef void weft_unary_f32_fn(size_t n, const float *x, float *y);
 typedef void weft_binary_f32_fn(size_t n, const float *a, const float *b, float *y);
@@ -20,14 +21,15 @@ typedef void weft_select_f32_fn(size_t n, const uint8_t *c, const float *a, cons
 typedef float weft_reduce_f32_fn(size_t n, const float *x);
 typedef void weft_convert_fn(size_t n, const void *x, void *y);
 typedef void weft_row_f32_fn(size_t n, const float *x, float *y);
-/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over one row; rms: y = x / sqrt(mean(x^2) + epsilon) * scale + bias.
- * scale and bias have n elements; bias may be NULL. */
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over one row; rms: y = x /
+ * sqrt(mean(x^2) + epsilon) * scale + bias. scale and bias have n elements; bias may be NULL. */
 typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, const float *bias,
                               float epsilon, float *y);
 
 /* One tile of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
- * a: m rows of k floats, lda apart. b: one packed panel (below), k rows of gemm_columns floats, padded with zeros, 64-byte
- * aligned. c: m rows, ldc apart, of which the first n columns are written. 1 <= m <= gemm_rows, 1 <= n <= gemm_columns, k >= 1. */
+ * a: m rows of k floats, lda apart. b: one packed panel (below), k rows of gemm_columns floats,
+ * padded with zeros, 64-byte aligned. c: m rows, ldc apart, of which the first n columns are
+ * written. 1 <= m <= gemm_rows, 1 <= n <= gemm_columns, k >= 1. */
 typedef struct weft_gemm_f32_args {
   size_t m, n, k;
   const float *a;
@@ -39,14 +41,16 @@ typedef struct weft_gemm_f32_args {
 } weft_gemm_f32_args;
 typedef void weft_gemm_f32_fn(const weft_gemm_f32_args *args);
 
-/* Packs B [k][n] (element strides row_stride, column_stride) into ceil(n / gemm_columns) panels, one after the other, each
- * k x gemm_columns floats; columns past n are zeros. `to` is 64-byte aligned. */
+/* Packs B [k][n] (element strides row_stride, column_stride) into ceil(n / gemm_columns) panels,
+ * one after the other, each k x gemm_columns floats; columns past n are zeros. `to` is 64-byte
+ * aligned. */
 typedef void weft_gemm_pack_f32_fn(size_t k, size_t n, const float *b, ptrdiff_t row_stride,
                                    ptrdiff_t column_stride, float *to);
 
-/* Attention of a block of query rows of one head over all keys, without a rows x keys matrix (online softmax):
- *   out[r][:] = sum over t of softmax_t(scale * q[r] . k[t] + mask[r][t]) * v[t][:]
- * Rows whose every weight is -inf give zeros. Strides count elements between rows; elements in a row are dense. */
+/* Attention of a block of query rows of one head over all keys, without a rows x keys matrix
+ * (online softmax): out[r][:] = sum over t of softmax_t(scale * q[r] . k[t] + mask[r][t]) * v[t][:]
+ * Rows whose every weight is -inf give zeros. Strides count elements between rows; elements in a
+ * row are dense. */
 typedef struct weft_attention_f32_args {
   size_t rows, keys, head_size,
       value_size; /* rows of q and out; rows of k and v; columns of q, k; columns of v, out */
@@ -63,7 +67,7 @@ typedef struct weft_attention_f32_args {
 } weft_attention_f32_args;
 typedef void weft_attention_f32_fn(const weft_attention_f32_args *args);
 
-/* ---- targets ----------------------------------------------------------------------------------------------------- */
+/* ---- targets --------------------------------------------------------------------------------- */
 
 /* Bits of `features`: what a target needs of the processor (targets.inc). */
 #define WEFT_CPU_AVX2_FMA 1u /* AVX2, FMA3, F16C */
@@ -78,7 +82,8 @@ typedef struct weft_kernels {
 #undef WEFT_KERNEL
 } weft_kernels;
 
-/* The tables that this build carries and `features` (WEFT_CPU_* bits) allow, by index, best first, the reference last; NULL past the end. */
+/* The tables that this build carries and `features` (WEFT_CPU_* bits) allow, by index, best first,
+ * the reference last; NULL past the end. */
 const weft_kernels *weft_kernels_at(size_t index, uint32_t features);
 /* By target name; NULL when this build or processor lacks it. A NULL name gives the best. */
 const weft_kernels *weft_kernels_find(const char *name, uint32_t features);

@@ -1,4 +1,5 @@
-/* table.c - the table of one target's kernels (compiled once per target, as the kernels are), which dispatch.c hands out. */
+/* table.c - the table of one target's kernels (compiled once per target, as the kernels are), which
+ * dispatch.c hands out. */
 #include "kernels/target.h"
 
 extern const weft_kernels WEFT_KERNEL_NAME(kernels);

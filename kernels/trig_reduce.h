@@ -1,13 +1,13 @@
-/* trig_reduce.h - x modulo pi/2 for any float, exactly, in integers: for the reference always, for the vector kernels in
- * the rare lanes that are too large for the short way. */
+/* trig_reduce.h - x modulo pi/2 for any float, exactly, in integers: for the reference always, for
+ * the vector kernels in the rare lanes that are too large for the short way. */
 #ifndef WEFT_KERNELS_TRIG_REDUCE_H
 #define WEFT_KERNELS_TRIG_REDUCE_H
 
 #include <stdint.h>
 
-/* x = (quadrant + 4 j) * pi/2 + r with |r| <= pi/4: returns r, correct to 1e-18 absolute; 1/4 <= |x| < infinity.
- * With |x| = m 2^e and m of 24 bits, bits of 2/pi worth 2^(2-e) and more contribute multiples of 4 to |x| 2/pi and are
- * skipped; of the rest 96 bits suffice. */
+/* x = (quadrant + 4 j) * pi/2 + r with |r| <= pi/4: returns r, correct to 1e-18 absolute; 1/4 <=
+ * |x| < infinity. With |x| = m 2^e and m of 24 bits, bits of 2/pi worth 2^(2-e) and more contribute
+ * multiples of 4 to |x| 2/pi and are skipped; of the rest 96 bits suffice. */
 static inline double weft_reduce_half_pi(float x, unsigned *quadrant) {
   /* 2/pi in binary, after 32 zero bits */
   static const uint32_t two_over_pi[] = {0,          0xA2F9836E, 0x4E441529, 0xFC2757D1,

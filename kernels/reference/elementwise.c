@@ -127,7 +127,7 @@ UNARY(atanh_f32, atanh_)
   }
 BINARY(add_f32, float, a + b)
 BINARY(sub_f32, float, a - b)
-BINARY(mul_f32, float, a *b)
+BINARY(mul_f32, float, (a * b))
 BINARY(div_f32, float, a / b)
 BINARY(min_f32, float, a < b || a != a ? a : b)
 BINARY(max_f32, float, a > b || a != a ? a : b)

@@ -1,0 +1,81 @@
+/* gemm.c - C = A x B, A in place, B in packed panels. */
+#include "kernels/target.h"
+#include "kernels/tile.h"
+#include "src/base/memory.h"
+
+_Static_assert(WEFT_GEMM_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
+enum { COLUMNS = WEFT_GEMM_COLUMNS };
+
+/* The product of all rows of `args` and the panels at b, into the first n columns of c. */
+#define TILE(rows, panels)                                                                         \
+  static void tile_##rows##x##panels(const weft_gemm_f32_args *args, const float *b, float *c,     \
+                                     size_t n) {                                                   \
+    f32v acc[rows * 2 * panels] = {{0}};                                                           \
+    tile_a left = {args->a, args->lda, 1};                                                         \
+    tile_b right = {b, COLUMNS, args->k * COLUMNS};                                                \
+    tile_product(rows, 2 * panels, args->k, left, right, acc);                                     \
+    VEC_FOR(i, rows)                                                                               \
+    store_row(2 * panels, acc + i * 2 * panels, c + (size_t)i * args->ldc, n, args->accumulate);   \
+  }
+
+VEC_INLINE void store_row(int vectors, const f32v *row, float *c, size_t n, bool accumulate) {
+  VEC_FOR(j, vectors) {
+    size_t from = (size_t)(j * WEFT_LANES);
+    if (from >= n) return;
+    f32v v = row[j];
+    if (accumulate) v += f32v_load_upto(c + from, n - from);
+    f32v_store_upto(c + from, v, n - from);
+  }
+}
+
+TILE(1, 1)
+TILE(2, 1)
+TILE(3, 1)
+TILE(4, 1)
+TILE(5, 1)
+TILE(6, 1)
+/* Few rows: accumulators of several panels hide the latency of the additions. */
+TILE(1, 4)
+TILE(2, 2)
+
+typedef void tile_fn(const weft_gemm_f32_args *args, const float *b, float *c, size_t n);
+
+void WEFT_KERNEL_NAME(gemm_f32)(const weft_gemm_f32_args *args) {
+  static tile_fn *const one[] = {NULL, tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1};
+  static tile_fn *const several[] = {NULL, tile_1x4, tile_2x2};
+  const float *b = args->b;
+  size_t n = args->n, done = 0, m = args->m;
+  if (m <= 2)
+    for (size_t columns = m == 1 ? 4 * COLUMNS : 2 * COLUMNS; n - done >= columns; done += columns)
+      several[m](args, b + done * args->k, args->c + done, columns);
+  for (; done < n; done += COLUMNS)
+    one[m](args, b + done * args->k, args->c + done, n - done < COLUMNS ? n - done : COLUMNS);
+}
+
+/* A panel of `width` columns whose rows lie dense: copied row by row. */
+static float *pack_rows(size_t k, size_t width, const float *b, ptrdiff_t row_stride, float *to) {
+  for (; k > 0; k--, b += row_stride, to += COLUMNS) {
+    f32v_store(to, f32v_load_upto(b, width));
+    f32v_store(to + WEFT_LANES, width > WEFT_LANES
+                                    ? f32v_load_upto(b + WEFT_LANES, width - WEFT_LANES)
+                                    : f32v_splat(0));
+  }
+  return to;
+}
+
+static float *pack_any(size_t k, size_t width, const float *b, ptrdiff_t row_stride,
+                       ptrdiff_t column_stride, float *to) {
+  for (; k > 0; k--, b += row_stride, to += COLUMNS)
+    for (size_t j = 0; j < COLUMNS; j++) to[j] = j < width ? b[(ptrdiff_t)j * column_stride] : 0;
+  return to;
+}
+
+void WEFT_KERNEL_NAME(gemm_pack_f32)(size_t k, size_t n, const float *b, ptrdiff_t row_stride,
+                                     ptrdiff_t column_stride, float *to) {
+  for (size_t done = 0; done < n; done += COLUMNS) {
+    size_t width = n - done < COLUMNS ? n - done : COLUMNS;
+    const float *from = b + (ptrdiff_t)done * column_stride;
+    to = column_stride == 1 ? pack_rows(k, width, from, row_stride, to)
+                            : pack_any(k, width, from, row_stride, column_stride, to);
+  }
+}

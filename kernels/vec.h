@@ -1,0 +1,294 @@
+/* vec.h - the vectors that kernels are written over: GNU vector types, whose + - * / and
+ * comparisons are operators, and inline functions for the rest, with an instruction where the
+ * target has one.
+ *
+ * f32v has WEFT_LANES floats, i32v and u32v as many 32-bit integers. A comparison gives an i32v of
+ * 0 and -1 (a mask). Loads and stores take any address that a float may have. */
+#ifndef WEFT_KERNELS_VEC_H
+#define WEFT_KERNELS_VEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(WEFT_TARGET_AVX2)
+#include <immintrin.h>
+#define WEFT_LANES 8
+#elif defined(WEFT_TARGET_NEON)
+#include <arm_neon.h>
+#define WEFT_LANES 4
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define WEFT_LANES 4
+#else
+#define WEFT_LANES 4
+#endif
+
+#define VEC_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
+#define VEC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define VEC_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define VEC_FOR(i, n) VEC_UNROLL for (int i = 0; i < (n); i++)
+
+typedef float f32v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef int32_t i32v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef uint32_t u32v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef f32v f32v_in_memory __attribute__((aligned(4), may_alias));
+
+/* ---- memory
+ * -------------------------------------------------------------------------------------- */
+
+VEC_INLINE f32v f32v_load(const float *p) {
+  return *(const f32v_in_memory *)p;
+}
+VEC_INLINE void f32v_store(float *p, f32v v) {
+  *(f32v_in_memory *)p = v;
+}
+VEC_INLINE f32v f32v_splat(float s) {
+  return s - (f32v){0};
+}
+VEC_INLINE i32v i32v_splat(int32_t s) {
+  return s - (i32v){0};
+}
+
+/* every lane *p */
+VEC_INLINE f32v f32v_load_splat(const float *p) {
+#if defined(__wasm_simd128__)
+  return (f32v)wasm_v128_load32_splat(p);
+#else
+  return f32v_splat(*p);
+#endif
+}
+
+/* The first n lanes, n < WEFT_LANES, the others 0; nothing past them is touched. */
+VEC_INLINE f32v f32v_load_part(const float *p, size_t n) {
+  float lanes[WEFT_LANES] = {0};
+  for (size_t i = 0; i < n && i < WEFT_LANES; i++) lanes[i] = p[i];
+  return f32v_load(lanes);
+}
+VEC_INLINE void f32v_store_part(float *p, f32v v, size_t n) {
+  float lanes[WEFT_LANES];
+  f32v_store(lanes, v);
+  for (size_t i = 0; i < n && i < WEFT_LANES; i++) p[i] = lanes[i];
+}
+
+/* min(n, WEFT_LANES) lanes */
+VEC_INLINE f32v f32v_load_upto(const float *p, size_t n) {
+  return n >= WEFT_LANES ? f32v_load(p) : f32v_load_part(p, n);
+}
+VEC_INLINE void f32v_store_upto(float *p, f32v v, size_t n) {
+  if (n >= WEFT_LANES)
+    f32v_store(p, v);
+  else
+    f32v_store_part(p, v, n);
+}
+
+/* 0, 1, 2 ... */
+VEC_INLINE i32v i32v_iota(void) {
+#if WEFT_LANES == 8
+  return (i32v){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+  return (i32v){0, 1, 2, 3};
+#endif
+}
+
+/* ---- arithmetic
+ * ---------------------------------------------------------------------------------- */
+
+/* a * b + c; fused where the target is fast at it, so results differ between targets in the last
+ * bit */
+VEC_INLINE f32v f32v_fma(f32v a, f32v b, f32v c) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(WEFT_TARGET_RELAXED)
+  return (f32v)__builtin_wasm_relaxed_madd_f32x4(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* c - a * b */
+VEC_INLINE f32v f32v_fnma(f32v a, f32v b, f32v c) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(WEFT_TARGET_RELAXED)
+  return (f32v)__builtin_wasm_relaxed_nmadd_f32x4(a, b, c);
+#else
+  return c - a * b;
+#endif
+}
+
+/* mask ? a : b, lane by lane; mask of 0 and -1 */
+VEC_INLINE f32v f32v_select(i32v mask, f32v a, f32v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_v128_bitselect((v128_t)a, (v128_t)b, (v128_t)mask);
+#else
+  return (f32v)(((i32v)a & mask) | ((i32v)b & ~mask));
+#endif
+}
+
+/* mask ? a : 0 */
+VEC_INLINE f32v f32v_keep(i32v mask, f32v a) {
+  return (f32v)((i32v)a & mask);
+}
+VEC_INLINE f32v f32v_drop(i32v mask, f32v a) {
+  return (f32v)((i32v)a & ~mask);
+}
+
+/* One instruction each; which operand a NaN gives is the target's choice. */
+VEC_INLINE f32v f32v_quick_max(f32v a, f32v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#elif defined(WEFT_TARGET_RELAXED)
+  return (f32v)wasm_f32x4_relaxed_max((v128_t)a, (v128_t)b);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_pmax((v128_t)a, (v128_t)b);
+#else
+  return f32v_select(a > b, a, b);
+#endif
+}
+VEC_INLINE f32v f32v_quick_min(f32v a, f32v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#elif defined(WEFT_TARGET_RELAXED)
+  return (f32v)wasm_f32x4_relaxed_min((v128_t)a, (v128_t)b);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_pmin((v128_t)a, (v128_t)b);
+#else
+  return f32v_select(a < b, a, b);
+#endif
+}
+
+/* NaN where either is NaN */
+VEC_INLINE f32v f32v_max(f32v a, f32v b) {
+  return f32v_select(a != a, a, f32v_select(a > b, a, b));
+}
+VEC_INLINE f32v f32v_min(f32v a, f32v b) {
+  return f32v_select(a != a, a, f32v_select(a < b, a, b));
+}
+
+/* x within [low, high]; NaN stays */
+VEC_INLINE f32v f32v_clamp(f32v x, float low, float high) {
+  x = f32v_select(x < low, f32v_splat(low), x);
+  return f32v_select(x > high, f32v_splat(high), x);
+}
+
+VEC_INLINE f32v f32v_abs(f32v x) {
+  return (f32v)((i32v)x & 0x7FFFFFFF);
+}
+VEC_INLINE f32v f32v_negate(f32v x) {
+  return -x;
+}
+VEC_INLINE f32v f32v_copysign(f32v size, f32v sign) {
+  return (f32v)(((i32v)size & INT32_MAX) | ((i32v)sign & INT32_MIN));
+}
+
+VEC_INLINE f32v f32v_sqrt(f32v x) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_sqrt_ps((__m256)x);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vsqrtq_f32((float32x4_t)x);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_sqrt((v128_t)x);
+#else
+  VEC_FOR(i, WEFT_LANES) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
+
+/* ---- integers
+ * ------------------------------------------------------------------------------------ */
+
+VEC_INLINE f32v f32v_from_i32(i32v x) {
+  return __builtin_convertvector(x, f32v);
+}
+/* toward zero, for |x| < 2^31 */
+VEC_INLINE i32v f32v_to_i32(f32v x) {
+  return __builtin_convertvector(x, i32v);
+}
+
+#if defined(WEFT_TARGET_AVX2)
+#define VEC_ROUND(name, x86, neon, wasm)                                                           \
+  VEC_INLINE f32v f32v_##name(f32v x) {                                                            \
+    return (f32v)_mm256_round_ps((__m256)x, x86);                                                  \
+  }
+#elif defined(WEFT_TARGET_NEON)
+#define VEC_ROUND(name, x86, neon, wasm)                                                           \
+  VEC_INLINE f32v f32v_##name(f32v x) {                                                            \
+    return (f32v)neon((float32x4_t)x);                                                             \
+  }
+#elif defined(__wasm_simd128__)
+#define VEC_ROUND(name, x86, neon, wasm)                                                           \
+  VEC_INLINE f32v f32v_##name(f32v x) {                                                            \
+    return (f32v)wasm((v128_t)x);                                                                  \
+  }
+#endif
+
+#ifdef VEC_ROUND
+VEC_ROUND(floor, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC, vrndmq_f32, wasm_f32x4_floor)
+VEC_ROUND(ceil, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC, vrndpq_f32, wasm_f32x4_ceil)
+VEC_ROUND(trunc, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC, vrndq_f32, wasm_f32x4_trunc)
+VEC_ROUND(round, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC, vrndnq_f32, wasm_f32x4_nearest)
+#else
+/* Floats of 2^23 and more, and NaN, are whole already. `whole` is right for the others but for -0.
+ */
+VEC_INLINE f32v vec_if_fraction(f32v x, f32v whole) {
+  return f32v_select(f32v_abs(x) < 0x1p23f, f32v_copysign(whole, x), x);
+}
+VEC_INLINE f32v f32v_trunc(f32v x) {
+  return vec_if_fraction(x, f32v_from_i32(f32v_to_i32(f32v_keep(f32v_abs(x) < 0x1p23f, x))));
+}
+VEC_INLINE f32v f32v_floor(f32v x) {
+  f32v t = f32v_trunc(x);
+  return vec_if_fraction(x, t - f32v_keep(t > x, f32v_splat(1)));
+}
+VEC_INLINE f32v f32v_ceil(f32v x) {
+  return -f32v_floor(-x);
+}
+VEC_INLINE f32v f32v_round(f32v x) { /* adding 2^23 drops the fraction, ties to even */
+  f32v size = f32v_abs(x);
+  return vec_if_fraction(x, size + 0x1p23f - 0x1p23f);
+}
+#endif
+
+/* 2^n as a float, for -126 <= n <= 127 */
+VEC_INLINE f32v f32v_two_to(i32v n) {
+  return (f32v)((n + 127) << 23);
+}
+
+/* ---- across lanes
+ * -------------------------------------------------------------------------------- */
+
+VEC_INLINE float f32v_sum(f32v v) {
+  float r[WEFT_LANES];
+  f32v_store(r, v);
+  for (int half = WEFT_LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) r[i] += r[i + half];
+  return r[0];
+}
+
+VEC_INLINE bool i32v_any(i32v mask) {
+#if defined(WEFT_TARGET_AVX2)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__wasm_simd128__)
+  return wasm_v128_any_true((v128_t)mask);
+#else
+  int32_t any = 0;
+  VEC_FOR(i, WEFT_LANES) any |= mask[i];
+  return any != 0;
+#endif
+}
+
+#endif
