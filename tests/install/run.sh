@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh BUILD - installs BUILD into a folder below it and builds a program against that, once by CMake
-# package (static and shared) and once by pkg-config.
+# run.sh BUILD - installs BUILD into a folder below it and builds a program against that, by CMake
+# package (static and shared) and by pkg-config.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
