@@ -12,6 +12,9 @@
 #define WEFT_MAX_ATTRIBUTES         256u       /* of one node */
 #define WEFT_MAX_ATTRIBUTE_ELEMENTS (1u << 22)
 #define WEFT_MAX_METADATA           (1u << 16)
+#define WEFT_MAX_OPSETS             256u /* operator sets that a model or function imports */
+#define WEFT_MAX_EXTERNAL_ENTRIES   16u  /* keys that say where a tensor's external data lies */
+#define WEFT_MAX_DIMS               64u  /* read from a file; WEFT_RANK_MAX of them can be used */
 #define WEFT_MAX_MESSAGE_DEPTH      64u /* nested protobuf messages */
 #define WEFT_MAX_SUBGRAPH_DEPTH     8u
 #define WEFT_MAX_FUNCTION_DEPTH     16u /* nested calls while inlining */
