@@ -1,0 +1,210 @@
+/* gemm.c - the blocked f32 matrix product over the kernel gemm_f32: order of the loops, packing of
+ * B, and the epilogue on each block while it is in the cache. See matmul.h for how the product is
+ * cut. K is cut by its extent alone, so that results do not depend on threads or batch. */
+#include "cpu/matmul.h"
+
+#define PANEL_BYTES                                                                                \
+  32768 /* of a panel's K block: leaves room for A's tile in an L1 cache of 48 KiB */
+#define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
+#define ITEM_COLUMNS     256
+#define ITEM_COLUMNS_MIN 32
+#define ITEMS_PER_THREAD 4
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+/* An item: rows [tile, tile_end) of tiles and panels [panel, panel_end) of one batch. */
+typedef struct item {
+  uint64_t batch, tile, tile_end, panel, panel_end;
+  uint64_t row, column, columns; /* of the product: the first of each; how many */
+  const float *a, *b;            /* of the batch */
+  float *c;                      /* of the item: row 0 is `row` */
+  uint64_t ldc;
+} item;
+
+static uint64_t tile_start(const weft_blocking *blocking, uint64_t tile) {
+  return tile * blocking->tile_rows + weft_min_u64(tile, blocking->tiles_longer);
+}
+
+/* A K block of one panel against tiles [tile, tile_end). */
+static void multiply_panel(const weft_matmul *matmul, const item *at, uint64_t tile,
+                           uint64_t tile_end, uint64_t panel, const float *b, uint64_t k,
+                           uint64_t k_count) {
+  const weft_blocking *blocking = &matmul->blocking;
+  uint64_t column = panel * matmul->kernels->gemm_columns;
+  weft_gemm_f32_args args = {
+      .n = (size_t)weft_min_u64(matmul->kernels->gemm_columns, matmul->n - column),
+      .k = (size_t)k_count,
+      .lda = (size_t)matmul->a_row,
+      .b = b,
+      .ldc = (size_t)at->ldc,
+      .accumulate = k > 0};
+  uint64_t row = tile_start(blocking, tile);
+  for (; tile < tile_end; tile++, row += args.m) {
+    args.m = (size_t)(blocking->tile_rows + (tile < blocking->tiles_longer));
+    args.a = at->a + row * args.lda + k;
+    args.c = at->c + (row - at->row) * at->ldc + (column - at->column);
+    matmul->kernels->gemm_f32(&args);
+  }
+}
+
+static weft_status finish_rows(const weft_matmul_run *run, const item *at, uint64_t row,
+                               uint64_t row_end, weft_tiles *tiles, weft_error *error) {
+  const weft_matmul *matmul = run->matmul;
+  uint64_t count = at->columns, step = 1;
+  if (count == matmul->n && at->ldc == matmul->n) /* whole rows: as one range */
+    step = row_end - row, count *= step;
+  for (; row < row_end; row += step) {
+    uint64_t start = (at->batch * matmul->m + row) * matmul->n + at->column;
+    const float *block = at->c + (row - at->row) * at->ldc;
+    WEFT_TRY(weft_tiles_run(tiles, start, count, (const uint8_t *)block,
+                            run->output + start * matmul->epilogue.stored_size, error));
+  }
+  return WEFT_OK;
+}
+
+/* An empty sum. */
+static void clear_rows(const weft_matmul *matmul, const item *at) {
+  uint64_t rows = tile_start(&matmul->blocking, at->tile_end) - at->row;
+  for (uint64_t row = 0; row < rows; row++)
+    memset(at->c + row * at->ldc, 0, (size_t)at->columns * sizeof(float));
+}
+
+/* The panels of this item for K block [k, k + k_count); `step` is the distance of two panels. */
+static const float *find_panels(const weft_matmul *matmul, const item *at, uint64_t k,
+                                uint64_t k_count, float *packed, uint64_t *step) {
+  uint64_t columns = matmul->kernels->gemm_columns;
+  if (matmul->panels) {
+    *step = matmul->k * columns;
+    return at->b + at->panel * *step + k * columns;
+  }
+  *step = k_count * columns;
+  matmul->kernels->gemm_pack_f32((size_t)k_count, (size_t)at->columns,
+                                 at->b + (int64_t)k * matmul->b_row +
+                                     (int64_t)at->column * matmul->b_column,
+                                 (ptrdiff_t)matmul->b_row, (ptrdiff_t)matmul->b_column, packed);
+  return packed;
+}
+
+static weft_status run_item(const weft_matmul_run *run, const item *at, float *packed,
+                            weft_tiles *tiles, weft_error *error) {
+  const weft_matmul *matmul = run->matmul;
+  const weft_blocking *blocking = &matmul->blocking;
+  if (matmul->k == 0) clear_rows(matmul, at);
+  for (uint64_t k = 0; k < matmul->k || k == 0; k += blocking->k_block) {
+    uint64_t k_count = weft_min_u64(blocking->k_block, matmul->k - k), step = 0;
+    const float *panels = k_count > 0 ? find_panels(matmul, at, k, k_count, packed, &step) : packed;
+    for (uint64_t tile = at->tile, end; tile < at->tile_end; tile = end) {
+      end = weft_min_u64(tile + blocking->tiles_per_block, at->tile_end);
+      for (uint64_t p = at->panel; p < at->panel_end && k_count > 0; p++)
+        multiply_panel(matmul, at, tile, end, p, panels + (p - at->panel) * step, k, k_count);
+      if (matmul->has_epilogue && k + k_count == matmul->k)
+        WEFT_TRY(finish_rows(run, at, tile_start(blocking, tile), tile_start(blocking, end), tiles,
+                             error));
+    }
+  }
+  return WEFT_OK;
+}
+
+static void locate_item(const weft_matmul_run *run, uint64_t index, float *block, item *at) {
+  const weft_matmul *matmul = run->matmul;
+  const weft_blocking *blocking = &matmul->blocking;
+  uint64_t row_group = index % blocking->row_groups, rest = index / blocking->row_groups;
+  uint64_t column_group = rest % blocking->column_groups, columns = matmul->kernels->gemm_columns;
+  int64_t offsets[WEFT_NEST_ARRAYS];
+  at->batch = rest / blocking->column_groups;
+  weft_nest_locate(&matmul->batch, at->batch, offsets, NULL);
+  at->a = (const float *)(const void *)run->a + offsets[0];
+  at->b = (const float *)(const void *)run->b + offsets[1];
+  at->tile = row_group * blocking->tiles_per_item;
+  at->tile_end = weft_min_u64(at->tile + blocking->tiles_per_item, blocking->tiles);
+  at->panel = column_group * blocking->panels_per_item;
+  at->panel_end = weft_min_u64(at->panel + blocking->panels_per_item, blocking->panels);
+  at->row = tile_start(blocking, at->tile);
+  at->column = at->panel * columns;
+  at->columns = weft_min_u64(at->panel_end * columns, matmul->n) - at->column;
+  at->ldc = matmul->direct ? matmul->n : blocking->panels_per_item * columns;
+  at->c = block;
+  if (matmul->direct)
+    at->c =
+        (float *)(void *)run->output + (at->batch * matmul->m + at->row) * matmul->n + at->column;
+}
+
+static weft_status run_items(const void *context, uint64_t begin, uint64_t end, uint8_t *scratch,
+                             weft_error *error) {
+  const weft_matmul_run *run = context;
+  const weft_matmul *matmul = run->matmul;
+  weft_tiles tiles;
+  float *block = (float *)(void *)scratch;
+  scratch += matmul->product_bytes;
+  if (matmul->has_epilogue) {
+    weft_tiles_init(&tiles, &matmul->epilogue, run->sources, scratch);
+    scratch += weft_align_up(matmul->epilogue.scratch_bytes, WEFT_ALIGNMENT);
+  }
+  for (uint64_t index = begin; index < end; index++) {
+    item at;
+    locate_item(run, index, block, &at);
+    WEFT_TRY(run_item(run, &at, (float *)(void *)scratch, &tiles, error));
+  }
+  return WEFT_OK;
+}
+
+/* ---- preparation -------------------------------------------------------------------------------
+ */
+
+static uint64_t divide_up(uint64_t a, uint64_t b) {
+  return (a + b - 1) / b;
+}
+/* The largest part when `total` is cut into as many parts as `most` asks for, all of nearly one
+ * size. */
+static uint64_t even_part(uint64_t total, uint64_t most) {
+  return most >= total ? total : divide_up(total, divide_up(total, most));
+}
+static uint64_t at_least_one(uint64_t value) {
+  return value > 0 ? value : 1;
+}
+
+static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
+  weft_blocking *blocking = &matmul->blocking;
+  uint64_t rows = matmul->kernels->gemm_rows, columns = matmul->kernels->gemm_columns;
+  blocking->k_block = at_least_one(even_part(matmul->k, PANEL_BYTES / (columns * sizeof(float))));
+  blocking->tiles = divide_up(matmul->m, rows);
+  blocking->tile_rows = matmul->m / blocking->tiles;
+  blocking->tiles_longer = matmul->m % blocking->tiles;
+  blocking->panels = divide_up(matmul->n, columns);
+  uint64_t block_rows = A_BLOCK_BYTES / (blocking->k_block * sizeof(float));
+  blocking->tiles_per_block = even_part(blocking->tiles, at_least_one(block_rows / rows));
+  /* B that is packed on the way is best packed once, for all rows. */
+  bool whole = matmul->direct && !matmul->panels;
+  blocking->tiles_per_item = whole ? blocking->tiles : blocking->tiles_per_block;
+  uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
+  blocking->panels_per_item = even_part(blocking->panels, at_least_one(ITEM_COLUMNS / columns));
+  for (;;) {
+    blocking->row_groups = divide_up(blocking->tiles, blocking->tiles_per_item);
+    blocking->column_groups = divide_up(blocking->panels, blocking->panels_per_item);
+    uint64_t items = matmul->batches * blocking->row_groups * blocking->column_groups;
+    if (items >= items_wanted) return;
+    if (blocking->panels_per_item > panels_min)
+      blocking->panels_per_item = divide_up(blocking->panels_per_item, 2);
+    else if (blocking->tiles_per_item > blocking->tiles_per_block)
+      blocking->tiles_per_item = divide_up(blocking->tiles_per_item, 2);
+    else
+      return;
+  }
+}
+
+void weft_gemm_prepare(weft_matmul *matmul, const weft_cpu *cpu, weft_step *step) {
+  weft_blocking *blocking = &matmul->blocking;
+  set_blocking(matmul, cpu->threads > 1 ? (uint64_t)cpu->threads * ITEMS_PER_THREAD : 1);
+  uint64_t item_columns = blocking->panels_per_item * matmul->kernels->gemm_columns;
+  uint64_t item_rows = blocking->tiles_per_item * (blocking->tile_rows + 1);
+  if (!matmul->direct)
+    matmul->product_bytes = weft_align_up(item_rows * item_columns * sizeof(float), WEFT_ALIGNMENT);
+  uint64_t packed = matmul->panels ? 0 : blocking->k_block * item_columns * sizeof(float);
+  uint64_t items = matmul->batches * blocking->row_groups * blocking->column_groups;
+  weft_work_prepare(&matmul->work, cpu, step, run_items, items,
+                    step->flops / (double)items / 40.0 + 100.0,
+                    matmul->product_bytes + packed +
+                        weft_align_up(matmul->epilogue.scratch_bytes, WEFT_ALIGNMENT));
+  step->kernel = matmul->panels ? "gemm-panels" : "gemm";
+}
