@@ -50,8 +50,8 @@ typedef union weft_scalar {
   double f;
   int64_t i;
 } weft_scalar;
-/* Evaluates integer and bool expressions on scalars (shape arithmetic). WEFT_UNSUPPORTED when a float type is met,
- * WEFT_INVALID_DATA on a division by zero or an overflow. */
+/* Evaluates integer and bool expressions on scalars (shape arithmetic). WEFT_UNSUPPORTED when a
+ * float type is met, WEFT_INVALID_DATA on a division by zero or an overflow. */
 weft_status weft_expr_evaluate(const weft_expr *expr, const int64_t *inputs, int64_t *out,
                                weft_error *error);
 

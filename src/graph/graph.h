@@ -45,7 +45,8 @@ typedef enum weft_value_kind {
   WEFT_VALUE_COMPUTED, /* an output of a node */
 } weft_value_kind;
 
-/* How the bytes of a constant lie. Anything but DENSE is for one device's kernels and is made by opt/pack_weights. */
+/* How the bytes of a constant lie. Anything but DENSE is for one device's kernels and is made by
+ * opt/pack_weights. */
 typedef enum weft_layout {
   WEFT_LAYOUT_DENSE,  /* row-major */
   WEFT_LAYOUT_PANELS, /* matmul's B packed for the CPU's gemm: see cpu/ */
@@ -74,7 +75,8 @@ typedef enum weft_op {
 } weft_op;
 
 typedef enum weft_view_kind {
-  WEFT_VIEW_RESHAPE, /* inputs[1]: the shape, i64; 0 copies (unless allow_zero), one -1 is inferred */
+  WEFT_VIEW_RESHAPE, /* inputs[1]: the shape, i64; 0 copies (unless allow_zero), one -1 is inferred
+                      */
   WEFT_VIEW_TRANSPOSE, /* axes: the permutation; axes_count 0 reverses */
   WEFT_VIEW_SLICE,     /* inputs[1..4]: starts, ends [, axes [, steps]], i64 or i32 */
   WEFT_VIEW_EXPAND,    /* inputs[1]: the shape to broadcast with */
@@ -127,8 +129,9 @@ typedef union weft_attributes {
   struct {
     weft_expr expr;
   } matmul;
-  /* q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], mask broadcastable to [B,H,S,T]: softmax(scale q k^T + mask) v. Output
-   * [B,H,S,E], or [B,S,H,E] when heads_last. causal: query s sees keys t <= T - S + s. */
+  /* q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], mask broadcastable to [B,H,S,T]: softmax(scale q k^T +
+   * mask) v. Output [B,H,S,E], or [B,S,H,E] when heads_last. causal: query s sees keys t <= T - S +
+   * s. */
   struct {
     float scale;
     bool causal, heads_last;
@@ -205,7 +208,7 @@ typedef struct weft_graph {
   weft_map symbol_index; /* name -> index */
 } weft_graph;
 
-/* ---- building (graph.c). All fail with WEFT_OUT_OF_MEMORY or WEFT_LIMIT_EXCEEDED only. -------------------------- */
+/* ---- building (graph.c). All fail with WEFT_OUT_OF_MEMORY or WEFT_LIMIT_EXCEEDED only. ------- */
 
 weft_status weft_graph_init(weft_graph *graph, weft_heap *heap,
                             weft_error *error); /* with an empty region 0 */
