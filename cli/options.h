@@ -1,0 +1,33 @@
+/* options.h - command line options from a table, which prints the help too. */
+#ifndef WEFT_CLI_OPTIONS_H
+#define WEFT_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_LIST } option_kind;
+
+/* Texts in the order given. */
+typedef struct option_list {
+  const char **items;
+  size_t count;
+} option_list;
+
+typedef struct option {
+  const char *name;       /* without dashes */
+  const char *value_name; /* "FILE"; NULL for a flag */
+  const char *help;
+  option_kind kind;
+  void *target; /* bool, const char *, uint64_t or option_list */
+} option;
+
+/* Reads argv[0..argc) (no program name): options anywhere, the rest into `words`. Ends at a name
+ * NULL. On a mistake, says it on stderr and answers false. `--help` sets *help. */
+bool options_read(const option *table, int argc, char **argv, option_list *words, bool *help);
+void options_print(const option *table);
+void option_list_free(option_list *list);
+/* "name=value": the value if the name fits, else NULL. */
+const char *option_value_of(const char *pair, const char *name);
+
+#endif
