@@ -247,7 +247,7 @@ weft_value_id weft_call_constant(weft_call *call, weft_dtype dtype, const weft_s
 weft_value_id weft_call_scalar(weft_call *call, weft_dtype dtype, double value) {
   float single = (float)value;
   weft_value_id scalar = weft_call_constant(call, WEFT_F32, &(weft_shape){0}, &single);
-  return dtype == WEFT_F32 ? scalar : weft_call_cast(call, scalar, dtype);
+  return weft_call_cast(call, scalar, dtype);
 }
 
 weft_value_id weft_call_tensor_constant(weft_call *call, const weft_onnx_tensor *tensor) {
@@ -462,6 +462,7 @@ weft_value_id weft_call_map3(weft_call *call, weft_expr_op op, weft_value_id a, 
 }
 
 weft_value_id weft_call_cast(weft_call *call, weft_value_id x, weft_dtype dtype) {
+  if (weft_call_dtype(call, x) == dtype) return x;
   weft_formula f = WEFT_FORMULA(call, x);
   weft_formula_cast(&f, 0, dtype);
   return weft_formula_end(&f);

@@ -94,7 +94,7 @@ void weft_onnx_eye_like(weft_call *call) {
 /* A scalar out of a tensor with one element. */
 static weft_value_id as_scalar(weft_call *call, weft_value_id x, weft_dtype dtype) {
   weft_value_id scalar = weft_call_reshape(call, x, weft_call_integers(call, NULL, 0));
-  return weft_call_dtype(call, x) == dtype ? scalar : weft_call_cast(call, scalar, dtype);
+  return weft_call_cast(call, scalar, dtype);
 }
 
 /* on where an index, counted from the end when negative, equals the position along the new axis. */
