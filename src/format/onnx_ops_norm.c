@@ -4,14 +4,18 @@
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 
-/* The axes are an attribute in older opsets, the second input in newer ones. */
+/* The axes are an attribute in older opsets, the second input in newer ones. The largest and
+ * smallest of bools are those of bytes. */
 void weft_onnx_reduce(weft_call *call) {
   weft_attributes attributes = {.reduce = {.kind = (weft_reduce_kind)call->parameter}};
   weft_call_axes(call, "axes", &attributes.reduce.axes);
   attributes.reduce.keep_dims = weft_call_flag(call, "keepdims", true);
   attributes.reduce.none_means_none = weft_call_flag(call, "noop_with_empty_axes", false);
-  weft_call_output(
-      call, 0, weft_call_node(call, WEFT_OP_REDUCE, &attributes, call->inputs, call->input_count));
+  weft_value_id x = weft_call_input(call, 0);
+  bool is_bool = weft_call_dtype(call, x) == WEFT_BOOL;
+  if (is_bool) x = weft_call_cast(call, x, WEFT_U8);
+  weft_value_id y = WEFT_CALL_NODE(call, WEFT_OP_REDUCE, &attributes, x, weft_call_input(call, 1));
+  weft_call_output(call, 0, is_bool ? weft_call_cast(call, y, WEFT_BOOL) : y);
 }
 
 /* The parameter: whether the largest is looked for. */
