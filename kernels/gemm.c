@@ -1,7 +1,7 @@
 /* gemm.c - C = A x B, A in place, B in packed panels. */
 #include "kernels/target.h"
 #include "kernels/tile.h"
-#include "src/base/memory.h"
+#include "base/memory.h"
 
 _Static_assert(WEFT_GEMM_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
 enum { COLUMNS = WEFT_GEMM_COLUMNS };

@@ -5,9 +5,16 @@ set(WEFT_KERNEL_COMMON_SOURCES kernels/dispatch.c)
 set(WEFT_KERNEL_REFERENCE_SOURCES kernels/table.c kernels/reference/convert.c
     kernels/reference/double_math.c kernels/reference/elementwise.c kernels/reference/matrix.c
     kernels/reference/rows.c)
-set(WEFT_KERNEL_SOURCES)
+set(WEFT_KERNEL_SOURCES kernels/table.c kernels/attention.c kernels/convert.c kernels/elementwise.c
+    kernels/gemm.c kernels/rows.c)
 
 # Targets by the architecture that is built for; WEFT_KERNEL_FLAGS_<target> is added per target and
 # WEFT_TARGET_<TARGET> defined. "reference" takes WEFT_KERNEL_REFERENCE_SOURCES, all others
 # WEFT_KERNEL_SOURCES.
-set(WEFT_KERNEL_TARGETS_x86_64 reference)
+set(WEFT_KERNEL_TARGETS_x86_64 reference portable avx2)
+set(WEFT_KERNEL_TARGETS_aarch64 reference portable neon)
+set(WEFT_KERNEL_TARGETS_other reference portable)
+set(WEFT_KERNEL_TARGETS_wasm_a simd128)
+set(WEFT_KERNEL_TARGETS_wasm_b relaxed)
+set(WEFT_KERNEL_TARGETS_wasm_c relaxed)
+set(WEFT_KERNEL_FLAGS_avx2 -mavx2 -mfma -mf16c)

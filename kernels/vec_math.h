@@ -44,13 +44,13 @@ VEC_INLINE f32v vec_scale(f32v x, i32v n) {
 }
 
 /* e^x 2^shift */
-VEC_INLINE f32v vec_exp_shifted(f32v x, int32_t shift) {
+VEC_INLINE f32v vec_exp_shifted(f32v x, i32v shift) {
   i32v n;
   f32v e = vec_exp_parts(f32v_clamp(x, -110, 100), &n);
   return vec_scale(e, n + shift);
 }
 VEC_INLINE f32v vec_exp(f32v x) {
-  return vec_exp_shifted(x, 0);
+  return vec_exp_shifted(x, i32v_splat(0));
 }
 
 /* e^x for x <= 0, and 0 where it is below the normal floats, that is for x < -126 ln 2 */
@@ -62,41 +62,46 @@ VEC_INLINE f32v vec_exp_weight(f32v x) {
 
 /* (e^x - e^-x) / 2 */
 VEC_INLINE f32v vec_sinh(f32v x) {
-  f32v a = f32v_abs(x), z = x * x, e = vec_exp_shifted(a, -1);
+  f32v a = f32v_abs(x), z = x * x, e = vec_exp_shifted(a, i32v_splat(-1));
   f32v p = VEC_POLY(z, 0.1666666665f, 0.008333339676f, 0.0001983810197f, 2.806280258e-6f);
   return f32v_select(a < 1, f32v_fma(x * z, p, x), f32v_copysign(e - 0.25f / e, x));
 }
 VEC_INLINE f32v vec_cosh(f32v x) {
-  f32v e = vec_exp_shifted(f32v_abs(x), -1);
+  f32v e = vec_exp_shifted(f32v_abs(x), i32v_splat(-1));
   return e + 0.25f / e;
 }
 
-/* x P(x^2) / Q(x^2) up to where tanh rounds to 1 (2e-8) */
-VEC_INLINE f32v vec_tanh(f32v x) {
-  f32v z = x * x;
-  f32v p = VEC_POLY(z, 0.9999999790155285f, 0.1337971938225545f, 0.0034940362176671454f,
-                    2.0583506265880193e-05f, 1.3319102152093449e-08f);
-  f32v q = VEC_POLY(z, 1.0f, 0.46713034624246785f, 0.025871079649899067f, 0.0003283095453359558f,
-                    7.762032752486429e-07f);
-  return f32v_select(f32v_abs(x) > 9.01f, f32v_copysign(f32v_splat(1), x), x * p / q);
-}
+/* min(x P(x^2) / Q(x^2), 1), which is 1 from `limit` on; the sign comes back at the end. */
+#define VEC_SATURATING(x, limit, p, q)                                                             \
+  f32v a = f32v_abs(x);                                                                            \
+  a = f32v_select(a > (limit), f32v_splat(limit), a);                                              \
+  f32v z = a * a, below = q, above = a * p;                                                        \
+  return f32v_copysign(f32v_select(above > below, below, above) / below, x)
 
-/* likewise (2e-8) */
+/* (2e-8) */
+VEC_INLINE f32v vec_tanh(f32v x) {
+  VEC_SATURATING(x, 10,
+                 VEC_POLY(z, 0.9999999790155285f, 0.1337971938225545f, 0.0034940362176671454f,
+                          2.0583506265880193e-05f, 1.3319102152093449e-08f),
+                 VEC_POLY(z, 1.0f, 0.46713034624246785f, 0.025871079649899067f,
+                          0.0003283095453359558f, 7.762032752486429e-07f));
+}
 VEC_INLINE f32v vec_erf(f32v x) {
-  f32v z = x * x;
-  f32v p = VEC_POLY(z, 1.1283791453639591f, 0.1907843705849487f, 0.05279035019404881f,
-                    0.003779628895945894f, 0.00028480840038858356f, 2.0419588921947092e-06f);
-  f32v q = VEC_POLY(z, 1.0f, 0.5024109658994134f, 0.11425773817256901f, 0.014997479402260804f,
-                    0.001165216166119799f, 3.800393983311406e-05f);
-  return f32v_select(f32v_abs(x) > 3.92f, f32v_copysign(f32v_splat(1), x), x * p / q);
+  VEC_SATURATING(x, 4.2f,
+                 VEC_POLY(z, 1.1283791453639591f, 0.1907843705849487f, 0.05279035019404881f,
+                          0.003779628895945894f, 0.00028480840038858356f, 2.0419588921947092e-06f),
+                 VEC_POLY(z, 1.0f, 0.5024109658994134f, 0.11425773817256901f, 0.014997479402260804f,
+                          0.001165216166119799f, 3.800393983311406e-05f));
 }
 
 VEC_INLINE f32v vec_sigmoid(f32v x) {
   return 1 / (1 + vec_exp(-x));
 }
-/* x / (1 + e^-x), scaled so that e^-x stays finite as long as the quotient is a normal float */
+/* x / (1 + e^-x), both scaled far left, so that e^-x stays finite while the quotient is normal */
 VEC_INLINE f32v vec_silu(f32v x) {
-  return x * 0x1p-8f / (0x1p-8f + vec_exp_shifted(-x, -8));
+  i32v left = x < -1;
+  f32v one = f32v_select(left, f32v_splat(0x1p-8f), f32v_splat(1));
+  return x * one / (one + vec_exp_shifted(-x, left & -8));
 }
 VEC_INLINE f32v vec_gelu_erf(f32v x) {
   return x * 0.5f * (1 + vec_erf(x * 0.707106781186547524f));
@@ -260,7 +265,7 @@ VEC_INLINE f32v vec_acos(f32v x) {
  * 2^f: 1e-9); special cases as pow of C17 F.10.4.4. */
 VEC_INLINE f32v vec_pow(f32v x, f32v y) {
   f32v e, a = f32v_abs(x), m = vec_log_parts(a, &e);
-  e = f32v_select(a == 0, f32v_splat(-VEC_INF), f32v_select(a == VEC_INF, a, e));
+  e = f32v_select(a == 0, f32v_splat(-VEC_INF), f32v_select(a < VEC_INF, e, a));
   f64v wide = __builtin_convertvector(m, f64v), s = (wide - 1) / (wide + 1), q = s * s;
   f64v log2 = 0.31990537392276171 + q * 0.28290661659068111;
   log2 =

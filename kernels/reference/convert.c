@@ -1,6 +1,6 @@
 /* convert.c (reference) - conversions between storage types, from the definition of the formats. */
 #include "kernels/target.h"
-#include "src/base/memory.h"
+#include "base/memory.h"
 
 static float from_bits(uint32_t bits) {
   float f;
@@ -14,7 +14,8 @@ static uint32_t to_bits(float f) {
   return bits;
 }
 
-/* binary16: sign, 5 bits of exponent (bias 15), 10 bits of fraction; exponent 0: fraction * 2^-24 */
+/* binary16: sign, 5 bits of exponent (bias 15), 10 bits of fraction; exponent 0: fraction * 2^-24
+ */
 static float f16_to_f32(uint16_t h) {
   uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3FF;
   float size = from_bits((exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);

@@ -1,4 +1,5 @@
-/* double_math.c - plain series with argument reduction; see double_math.h. Chosen to be checked by eye, not for speed. */
+/* double_math.c - plain series with argument reduction; see double_math.h. Chosen to be checked by
+ * eye, not for speed. */
 #include "kernels/reference/double_math.h"
 
 #include <stdbool.h>
@@ -51,7 +52,8 @@ double weft_double_log1p(double x) {
   return x > -0.5 && x < 0.5 ? twice_atanh(x / (2 + x)) : weft_double_log(1 + x);
 }
 
-/* exp(-x^2) 2/sqrt(pi) times the sum of 2^k x^(2k+1) / (1 3 5 ... (2k+1)): all terms have one sign. */
+/* exp(-x^2) 2/sqrt(pi) times the sum of 2^k x^(2k+1) / (1 3 5 ... (2k+1)): all terms have one sign.
+ */
 double weft_double_erf(double x) {
   if (x != x) return x;
   if (x > 6) return 1;
@@ -61,7 +63,8 @@ double weft_double_erf(double x) {
   return 1.12837916709551257390 * weft_double_exp(-x * x) * sum;
 }
 
-/* Above 2 the continued fraction exp(-x^2)/sqrt(pi) / (x + (1/2)/(x + (2/2)/(x + (3/2)/(x + ... )))). */
+/* Above 2 the continued fraction exp(-x^2)/sqrt(pi) / (x + (1/2)/(x + (2/2)/(x + (3/2)/(x + ...
+ * )))). */
 double weft_double_erfc(double x) {
   if (!(x > 2)) return 1 - weft_double_erf(x);
   if (x > 26) return 0;
@@ -70,7 +73,8 @@ double weft_double_erfc(double x) {
   return 0.56418958354775628695 * weft_double_exp(-x * x) / tail;
 }
 
-/* sin(r) and cos(r) for |r| <= pi/4 are the series that starts with k = 1 (term r) or k = 0 (term 1) */
+/* sin(r) and cos(r) for |r| <= pi/4 are the series that starts with k = 1 (term r) or k = 0 (term
+ * 1) */
 static double sine_series(double r, int k) {
   double term = k ? r : 1, sum = term;
   for (int i = k + 1; i < 24; i += 2) sum += term *= -r * r / (i * (i + 1));

@@ -1,5 +1,6 @@
-/* double_math.h - elementary functions in double precision without a libm, correct to about 1e-14: what the reference
- * kernels round to float. Arguments are floats widened, results have float's range: doubles below 1e-300 are not dealt with. */
+/* double_math.h - elementary functions in double precision without a libm, correct to about 1e-14:
+ * what the reference kernels round to float. Arguments are floats widened, results have float's
+ * range: doubles below 1e-300 are not dealt with. */
 #ifndef WEFT_KERNELS_DOUBLE_MATH_H
 #define WEFT_KERNELS_DOUBLE_MATH_H
 

@@ -1,5 +1,5 @@
-/* elementwise.c (reference) - one element at a time, computed in double and rounded once: the meaning of every elementwise
- * kernel, and what the other targets are tested against. */
+/* elementwise.c (reference) - one element at a time, computed in double and rounded once: the
+ * meaning of every elementwise kernel, and what the other targets are tested against. */
 #include "kernels/reference/double_math.h"
 #include "kernels/target.h"
 
@@ -66,10 +66,11 @@ static double tan_(double x) {
   return weft_double_sin(x) / weft_double_cos(x);
 }
 
-/* log(a + sqrt(a^2 + 1)), without cancellation for small a */
+/* log(a + sqrt(a^2 + 1)), for small a without cancellation */
 static double asinh_(double x) {
-  double a = __builtin_fabs(x);
-  return __builtin_copysign(weft_double_log1p(a + a * a / (1 + sqrt_(a * a + 1))), x);
+  double a = __builtin_fabs(x), root = sqrt_(a * a + 1);
+  double r = a < 1 ? weft_double_log1p(a + a * a / (1 + root)) : weft_double_log(a + root);
+  return __builtin_copysign(r, x);
 }
 static double acosh_(double x) {
   double t = x - 1;
@@ -80,7 +81,9 @@ static double atanh_(double x) {
   return __builtin_copysign(0.5 * weft_double_log1p(2 * a / (1 - a)), x);
 }
 
-/* ---- the kernels ------------------------------------------------------------------------------------------------- */
+/* ---- the kernels
+ * -------------------------------------------------------------------------------------------------
+ */
 
 #define UNARY(name, f)                                                                             \
   void WEFT_KERNEL_NAME(name)(size_t n, const float *x, float *y) {                                \

@@ -1,4 +1,5 @@
-/* matrix.c (reference) - matrix product over packed panels and attention, in double, straight from their definitions. */
+/* matrix.c (reference) - matrix product over packed panels and attention, in double, straight from
+ * their definitions. */
 #include "kernels/reference/double_math.h"
 #include "kernels/target.h"
 

@@ -1,7 +1,7 @@
 /* bench.c - the speed of every kernel: the best of many short runs, as GB/s of what is read and
  * written or as GFLOP/s, next to the reference's, and for matrix products next to the peak of the
  * target's multiply-add (peak.c). */
-#include "src/base/memory.h"
+#include "base/memory.h"
 #include "tests/kernel/check.h"
 
 /* ---- timing

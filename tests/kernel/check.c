@@ -1,7 +1,7 @@
 /* check.c - see check.h. No libc, so that it runs in wasm as well. */
 #include "tests/kernel/check.h"
 
-#include "src/base/memory.h"
+#include "base/memory.h"
 
 /* ---- output
  * -------------------------------------------------------------------------------------- */

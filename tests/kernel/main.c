@@ -1,6 +1,6 @@
 /* main.c - runs every kernel of kernels.inc in every target that this build and processor have:
  * checks it against the reference, or times it. */
-#include "src/base/memory.h"
+#include "base/memory.h"
 #include "tests/kernel/check.h"
 
 static bool contains(const char *text, const char *part) {
