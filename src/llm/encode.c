@@ -74,7 +74,7 @@ static weft_status failure(encoder *e, weft_status status) {
 
 static weft_status add_token(encoder *e, const weft_added_token *token, uint32_t start,
                              uint32_t end) {
-  weft_token made = {token->id & 0x7FFFFFFF, false, start, end};
+  weft_token made = {token->id, start, end};
   return weft_token_list_add(e->words.list, made) ? WEFT_OK : failure(e, WEFT_OUT_OF_MEMORY);
 }
 
@@ -133,22 +133,16 @@ static weft_status encode_piece(encoder *e, const uint8_t *text, size_t begin, s
   return status;
 }
 
-/* How many tokens suffice before truncation. `tokenizers` stops there too, so that the lengths that
- * LONGEST_FIRST compares are the same. */
-static size_t token_limit(const weft_truncation *truncation, bool pair) {
-  bool kept = truncation->strategy == WEFT_TRUNCATE_ONLY_SECOND && !pair;
-  if (truncation->left || kept) return WEFT_NO_TRUNCATION;
-  return truncation->max_length;
-}
-
-static weft_status encode_text(encoder *e, const char *text, size_t length, bool pair) {
+/* Stops at the end of the word that reaches `limit` tokens. */
+static weft_status encode_text(encoder *e, const char *text, size_t length, bool pair,
+                               size_t limit) {
   const weft_added *added = &e->tokenizer->added;
   const uint8_t *bytes = (const uint8_t *)text;
   weft_added_scan scan = weft_added_open(added, &added->raw, bytes, length);
   weft_piece piece;
   bool more = true;
   e->words.list = &e->lists[pair];
-  e->words.list->limit = token_limit(&e->truncation, pair);
+  e->words.list->limit = limit;
   while (more && weft_added_next(&scan, &piece)) {
     if (piece.token == NULL)
       WEFT_TRY(encode_piece(e, bytes, piece.start, piece.end, &more));
@@ -165,24 +159,6 @@ typedef struct {
   const weft_token *items;
   size_t count;
 } token_range;
-
-/* The last words that have `limit` tokens: what `tokenizers` looks at when it cuts at the start. */
-static token_range last_words(const weft_token_list *list, size_t limit) {
-  size_t begin = list->count;
-  while (begin > 0) {
-    begin--;
-    if (list->items[begin].opens_word && list->count - begin >= limit) break;
-  }
-  return (token_range){list->items + begin, list->count - begin};
-}
-
-static token_range truncatable(const encoder *e, bool pair) {
-  const weft_truncation *truncation = &e->truncation;
-  const weft_token_list *list = &e->lists[pair];
-  bool kept = truncation->strategy == WEFT_TRUNCATE_ONLY_SECOND && !pair;
-  if (list->count == 0 || kept || !truncation->left) return (token_range){list->items, list->count};
-  return last_words(list, truncation->max_length);
-}
 
 static void cut(token_range *range, size_t count, bool left) {
   if (count >= range->count) return;
@@ -256,7 +232,7 @@ static size_t fill_row(const encoder *e, const weft_template *template, const to
   size_t length = 0;
   for (uint32_t i = 0; i < template->count; i++) {
     const weft_template_piece *piece = &template->pieces[i];
-    weft_token special = {.id = piece->id & 0x7FFFFFFF};
+    weft_token special = {.id = piece->id};
     token_range range = {&special, e->add_special_tokens};
     if (piece->kind != WEFT_TEMPLATE_SPECIAL) range = ranges[piece->kind == WEFT_TEMPLATE_PAIR];
     for (size_t k = 0; k < range.count; k++, length++)
@@ -274,9 +250,12 @@ static weft_status encode_row(encoder *e, const weft_encode_input *input, const 
       input->pair_length > UINT32_MAX - 8)
     return weft_fail(e->error, WEFT_INVALID_ARGUMENT, "a text is NULL or longer than 4 GiB");
   e->lists[0].count = e->lists[1].count = 0;
-  WEFT_TRY(encode_text(e, input->text, input->length, false));
-  if (pair) WEFT_TRY(encode_text(e, input->pair, input->pair_length, true));
-  token_range ranges[2] = {truncatable(e, false), truncatable(e, true)};
+  bool whole = pair || e->truncation.left; /* the ends or the lengths of both count */
+  size_t limit = whole ? WEFT_NO_TRUNCATION : e->truncation.max_length;
+  WEFT_TRY(encode_text(e, input->text, input->length, false, limit));
+  if (pair) WEFT_TRY(encode_text(e, input->pair, input->pair_length, true, limit));
+  token_range ranges[2] = {{e->lists[0].items, e->lists[0].count},
+                           {e->lists[1].items, e->lists[1].count}};
   WEFT_TRY(truncate(e, ranges, pair, e->add_special_tokens ? template->specials : 0));
   *length = fill_row(e, template, ranges, out, at, room);
   return WEFT_OK;
@@ -293,7 +272,7 @@ static void move_row(void *array, size_t element, size_t to, size_t from, size_t
 static void pad_rows(const weft_tokenizer *t, const weft_encoding *out, const size_t *lengths,
                      size_t count, size_t room) {
   size_t element = weft_dtype_size(out->dtype);
-  weft_token pad = {.id = t->padding.id & 0x7FFFFFFF};
+  weft_token pad = {.id = t->padding.id};
   for (size_t row = 0; row < count; row++) {
     size_t missing = out->length - lengths[row], start = row * out->length;
     size_t to = start + (t->padding.left ? missing : 0);

@@ -59,6 +59,7 @@ static void lower(stream *s, weft_char c) {
  * that occurs, so that the cost is linear in the run; there are some ten classes. */
 static void flush(stream *s) {
   uint32_t done = 0;
+  size_t passed = 0;
   while (s->pending_count > 0) {
     uint32_t next = UINT32_MAX;
     for (size_t i = 0; i < s->pending_count; i++) {
@@ -66,8 +67,13 @@ static void flush(stream *s) {
       if (combining > done && combining < next) next = combining;
     }
     if (next == UINT32_MAX) break;
-    for (size_t i = 0; i < s->pending_count; i++)
-      if (s->pending[i].combining == next) lower(s, s->pending[i].c);
+    for (size_t i = 0; i < s->pending_count; i++) {
+      if (s->pending[i].combining != next) continue;
+      weft_char c = s->pending[i].c, place = s->pending[passed++].c;
+      c.start = place.start;
+      c.end = place.end;
+      lower(s, c);
+    }
     done = next;
   }
   s->pending_count = 0;

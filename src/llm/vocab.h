@@ -5,7 +5,7 @@
 
 #include "llm/trie.h"
 
-/* Ids fit int32 tensors and leave a bit for weft_token. */
+/* Ids fit int32 tensors. */
 #define WEFT_MAX_TOKEN_ID 0x7FFFFFFEu
 
 typedef struct weft_vocab {

@@ -68,7 +68,7 @@ static bool add_pieces(weft_word_builder *b) {
   for (uint32_t at = 0, end; at < b->bytes; at = end) {
     end = longest_piece(b, at, &id);
     if (end == 0) return false;
-    weft_token token = {id & 0x7FFFFFFF, at == 0, b->starts[at], b->ends[end - 1]};
+    weft_token token = {id, b->starts[at], b->ends[end - 1]};
     if (!weft_token_list_add(b->list, token)) b->status = WEFT_OUT_OF_MEMORY;
     if (b->status != WEFT_OK) return true;
   }
@@ -77,7 +77,7 @@ static bool add_pieces(weft_word_builder *b) {
 
 static void add_unknown(weft_word_builder *b) {
   uint32_t id = b->model->unknown_id;
-  weft_token token = {id & 0x7FFFFFFF, true, b->start, b->end};
+  weft_token token = {id, b->start, b->end};
   if (id == WEFT_TRIE_NONE)
     b->status = WEFT_INVALID_DATA;
   else if (!weft_token_list_add(b->list, token))

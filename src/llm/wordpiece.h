@@ -17,9 +17,8 @@ typedef struct weft_wordpiece {
 } weft_wordpiece;
 
 typedef struct weft_token {
-  uint32_t id : 31;
-  uint32_t opens_word : 1; /* the first token of a word; false also for added tokens */
-  uint32_t start, end;     /* bytes of the text */
+  uint32_t id;
+  uint32_t start, end; /* bytes of the text */
 } weft_token;
 
 /* A list that grows on the heap up to the end of the word that reaches `limit` tokens. */
