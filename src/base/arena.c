@@ -97,6 +97,6 @@ bool weft_arena_grow(weft_arena *arena, void **items, uint32_t count, uint64_t s
   return true;
 }
 
-weft_status(weft_arena_fail)(const weft_arena *arena, const char *what, weft_error *error) {
+weft_status weft_arena_fail(const weft_arena *arena, const char *what, weft_error *error) {
   return weft_heap_fail(arena->heap, ARENA_BLOCK_LAST, what, error);
 }

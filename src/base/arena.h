@@ -38,8 +38,5 @@ bool weft_arena_grow(weft_arena *arena, void **items, uint32_t count, uint64_t s
                                                                          : NULL)
 
 weft_status weft_arena_fail(const weft_arena *arena, const char *what, weft_error *error);
-#ifdef __clang_analyzer__
-#define weft_arena_fail(...) weft_assume_failure(weft_arena_fail(__VA_ARGS__))
-#endif
 
 #endif

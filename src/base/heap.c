@@ -66,8 +66,8 @@ weft_memory_use weft_heap_use(const weft_heap *heap) {
   };
 }
 
-weft_status(weft_heap_fail)(const weft_heap *heap, uint64_t bytes, const char *what,
-                            weft_error *error) {
+weft_status weft_heap_fail(const weft_heap *heap, uint64_t bytes, const char *what,
+                           weft_error *error) {
   for (const weft_heap *each = heap; each != NULL; each = each->parent) {
     uint64_t held = atomic_load_explicit(&each->bytes, memory_order_relaxed);
     if (each->limit != 0 && (held > each->limit || bytes > each->limit - held))

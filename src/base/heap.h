@@ -35,8 +35,5 @@ weft_memory_use weft_heap_use(const weft_heap *heap);
  * stands. */
 weft_status weft_heap_fail(const weft_heap *heap, uint64_t bytes, const char *what,
                            weft_error *error);
-#ifdef __clang_analyzer__
-#define weft_heap_fail(...) weft_assume_failure(weft_heap_fail(__VA_ARGS__))
-#endif
 
 #endif

@@ -58,7 +58,7 @@ const char *weft_dtype_name(weft_dtype dtype) {
   return is_dtype(dtype) ? dtypes[dtype].name : "?";
 }
 
-weft_status(weft_fail)(weft_error *error, weft_status status, const char *format, ...) {
+weft_status weft_fail(weft_error *error, weft_status status, const char *format, ...) {
   if (error == NULL) return status;
   error->status = status;
   weft_text text = {.buffer = error->message, .size = sizeof error->message};

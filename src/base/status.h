@@ -10,16 +10,6 @@
 __attribute__((format(printf, 3, 4))) weft_status weft_fail(weft_error *error, weft_status status,
                                                             const char *format, ...);
 
-/* Static analysis sees one file at a time: tell it that what makes an error never answers WEFT_OK.
- */
-#ifdef __clang_analyzer__
-static inline weft_status weft_assume_failure(weft_status status) {
-  if (status >= 0) __builtin_unreachable();
-  return status;
-}
-#define weft_fail(...) weft_assume_failure(weft_fail(__VA_ARGS__))
-#endif
-
 /* Returns from the calling function when `call` failed. */
 #define WEFT_TRY(call)                                                                             \
   do {                                                                                             \
