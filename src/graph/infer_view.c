@@ -138,7 +138,7 @@ static weft_status infer_reshape(weft_infer *infer, weft_shape *out) {
     open_count++;
   }
   if (inferred > 1) return weft_infer_fail(infer, "the shape has more than one -1");
-  if (open_count > 1 || weft_input_shape(infer, 0)->rank < 0) return WEFT_OK;
+  if (out->rank < 0 || open_count > 1 || weft_input_shape(infer, 0)->rank < 0) return WEFT_OK;
   return resolve_reshape(infer, copied, open, out);
 }
 
