@@ -63,7 +63,7 @@ static weft_status load_constant(weft_session *session, weft_value *value, bool 
   if (!align || size == 0 || (uintptr_t)buffer->data % size == 0) return WEFT_OK;
   weft_buffer *aligned = weft_buffer_new(&session->heap, buffer->bytes);
   if (!aligned) return weft_heap_fail(&session->heap, buffer->bytes, "a weight", error);
-  memcpy(aligned->data, buffer->data, buffer->bytes);
+  memcpy(aligned->data, buffer->data, (size_t)buffer->bytes);
   weft_buffer_release(&value->data);
   value->data = aligned;
   return WEFT_OK;
