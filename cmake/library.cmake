@@ -1,4 +1,7 @@
 # The core: src/ and kernels/ as one set of objects, weft_objects; natively the libraries on top.
+if(NOT WEFT_WASM_TIER)
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON) # the objects are those of the shared library too
+endif()
 set(folders base format graph opt plan run cpu llm)
 if(WEFT_WASM_TIER)
   list(APPEND folders wasm)
@@ -12,7 +15,6 @@ else()
 endif()
 add_library(weft_objects OBJECT ${sources})
 target_link_libraries(weft_objects PRIVATE weft_flags)
-set_target_properties(weft_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
 set(weft_objects $<TARGET_OBJECTS:weft_objects>)
 
 # Kernels: each source is compiled once for each target that this architecture carries, with the
@@ -27,30 +29,39 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
 else()
   set(architecture other)
 endif()
+set(weft_kernel_targets ${WEFT_KERNEL_TARGETS_${architecture}})
 
-function(weft_add_kernels name sources)
-  add_library(${name} OBJECT ${sources})
+# weft_add_kernels(name target source...): an object library, compiled for a target.
+function(weft_add_kernels name target)
+  string(TOUPPER ${target} upper)
+  list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/)
+  add_library(${name} OBJECT ${ARGN})
   target_link_libraries(${name} PRIVATE weft_flags)
-  target_compile_options(${name} PRIVATE ${WEFT_KERNEL_FLAGS} -Wno-conversion ${ARGN})
-  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-  set(weft_objects ${weft_objects} $<TARGET_OBJECTS:${name}> PARENT_SCOPE)
+  target_compile_options(${name} PRIVATE ${WEFT_KERNEL_FLAGS} ${WEFT_KERNEL_FLAGS_${target}}
+                                         -Wno-conversion)
+  target_compile_definitions(${name} PRIVATE WEFT_TARGET_${upper})
 endfunction()
 
-weft_add_kernels(weft_kernels "${WEFT_KERNEL_COMMON_SOURCES}")
-foreach(target ${WEFT_KERNEL_TARGETS_${architecture}})
-  set(sources ${WEFT_KERNEL_SOURCES})
+foreach(target ${weft_kernel_targets})
   if(target STREQUAL "reference")
-    set(sources ${WEFT_KERNEL_REFERENCE_SOURCES})
+    weft_add_kernels(weft_kernels_reference reference ${WEFT_KERNEL_REFERENCE_SOURCES})
+  else()
+    weft_add_kernels(weft_kernels_${target} ${target} ${WEFT_KERNEL_SOURCES})
   endif()
-  string(TOUPPER ${target} upper)
-  weft_add_kernels(weft_kernels_${target} "${sources}" -DWEFT_TARGET_${upper}
-                   ${WEFT_KERNEL_FLAGS_${target}})
+  list(APPEND weft_objects $<TARGET_OBJECTS:weft_kernels_${target}>)
 endforeach()
+
+# The table of targets. The module that is shipped leaves the reference out, to be small.
+add_library(weft_kernels OBJECT ${WEFT_KERNEL_COMMON_SOURCES})
+target_link_libraries(weft_kernels PRIVATE weft_flags)
+if(WEFT_WASM_TIER)
+  target_compile_definitions(weft_kernels PRIVATE WEFT_NO_REFERENCE)
+endif()
 
 if(NOT WEFT_WASM_TIER)
   find_package(Threads REQUIRED)
-  add_library(weft STATIC ${weft_objects})
-  add_library(weft_shared SHARED ${weft_objects})
+  add_library(weft STATIC ${weft_objects} $<TARGET_OBJECTS:weft_kernels>)
+  add_library(weft_shared SHARED ${weft_objects} $<TARGET_OBJECTS:weft_kernels>)
   set_target_properties(weft_shared PROPERTIES OUTPUT_NAME weft VERSION ${PROJECT_VERSION}
                                                SOVERSION ${PROJECT_VERSION_MAJOR})
   foreach(library weft weft_shared)

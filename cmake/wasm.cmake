@@ -28,5 +28,5 @@ set(CMAKE_C_FLAGS_INIT "${flags} -ffreestanding -fno-builtin -nostdlib")
 
 set(CMAKE_EXECUTABLE_SUFFIX_C .wasm)
 set(CMAKE_C_LINK_EXECUTABLE "<CMAKE_COMMAND> -E env ${WEFT_WASM_LD} -m wasm${bits} --no-entry \
---import-memory --shared-memory --max-memory=${memory_max} -z stack-size=1048576 --stack-first \
+--shared-memory --max-memory=${memory_max} -z stack-size=1048576 --stack-first \
 --gc-sections --strip-all <LINK_FLAGS> <OBJECTS> <LINK_LIBRARIES> -o <TARGET>")

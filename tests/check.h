@@ -6,8 +6,8 @@
  *     return check_result();
  *   }
  *
- * A failed check prints where and what, and the program goes on and answers 1 at its end. Programs
- * run natively and, with tests/wasm/run.mjs as the host, as wasm. */
+ * A failed check prints where and what, and the program goes on and answers 1 at its end. A program
+ * of tests/wasm exports `run` in place of main, for its host tests/wasm/run.mjs. */
 #ifndef WEFT_TESTS_CHECK_H
 #define WEFT_TESTS_CHECK_H
 

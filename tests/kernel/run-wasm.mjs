@@ -5,9 +5,11 @@ import { readFileSync, writeSync } from "node:fs";
 const [file, ...options] = process.argv.slice(2);
 const only = options.find((option) => !option.startsWith("--")) ?? "";
 
-const bytes = (at, length) => new Uint8Array(instance.exports.memory.buffer, at, length);
+// Addresses and lengths are BigInts when the module has a memory of 64 bits.
+const bytes = (at, length) =>
+  new Uint8Array(instance.exports.memory.buffer, Number(at), Number(length));
 const env = {
-  write: (at, length) => writeSync(1, bytes(at, length)),
+  write: (at, length) => writeSync(1, bytes(at, length).slice()),
   seconds: () => performance.now() / 1000,
 };
 

@@ -123,7 +123,9 @@ static void test_runtime_has_no_threads(void) {
   CHECK_INT(weft_runtime_open(&options, &runtime, &error), WEFT_UNSUPPORTED);
 }
 
-int main(void) {
+__attribute__((export_name("run"))) int run(void);
+
+int run(void) {
   heap = weft_host_allocator();
   CHECK_RUN(test_blocks_do_not_overlap);
   CHECK_RUN(test_cycles_stay_flat);
