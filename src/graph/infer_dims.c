@@ -59,13 +59,15 @@ weft_status weft_dim_multiply(const weft_infer *infer, weft_dim a, weft_dim b, w
   return WEFT_OK;
 }
 
+/* Extents and symbols apart, so that the order of dimensions does not show in the name. */
 weft_status weft_dim_product(const weft_infer *infer, const weft_shape *shape, int32_t begin,
                              int32_t end, weft_dim *out) {
-  *out = 1;
+  weft_dim extents = 1, symbols = 1;
   for (int32_t i = begin; i < end; i++) {
-    WEFT_TRY(weft_dim_multiply(infer, *out, shape->dims[i], out));
+    weft_dim *product = WEFT_DIM_IS_SYMBOL(shape->dims[i]) ? &symbols : &extents;
+    WEFT_TRY(weft_dim_multiply(infer, *product, shape->dims[i], product));
   }
-  return WEFT_OK;
+  return weft_dim_multiply(infer, symbols, extents, out);
 }
 
 bool weft_dim_meet(weft_dim *dim, weft_dim other) {

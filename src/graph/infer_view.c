@@ -74,6 +74,13 @@ static weft_status rest_of(const weft_infer *infer, const reshape_side *side, we
   return WEFT_OK;
 }
 
+static bool is_empty(const weft_shape *shape) {
+  for (int32_t i = 0; i < shape->rank; i++) {
+    if (shape->dims[i] == 0) return true;
+  }
+  return false;
+}
+
 static weft_status fail_reshape(const weft_infer *infer, const weft_shape *to) {
   return weft_infer_fail(infer, "cannot reshape %s to %s",
                          WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, 0)),
@@ -97,6 +104,7 @@ static weft_status resolve_reshape(const weft_infer *infer, uint32_t copied, int
   WEFT_TRY(rest_of(infer, &from, &have, &symbols));
   WEFT_TRY(rest_of(infer, &to, &need, &more));
   if (more != 1) return WEFT_OK; /* symbols on the right: a run tells */
+  if (open < 0 && is_empty(shape) && is_empty(out)) return WEFT_OK;
   if (open < 0) return symbols == 1 && have != need ? fail_reshape(infer, out) : WEFT_OK;
   if (symbols == 1 && (need == 0 || have % need != 0)) return fail_reshape(infer, out);
   if (need == 0 || have % need != 0) return WEFT_OK;
