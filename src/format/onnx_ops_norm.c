@@ -12,7 +12,8 @@ void weft_onnx_reduce(weft_call *call) {
   attributes.reduce.keep_dims = weft_call_flag(call, "keepdims", true);
   attributes.reduce.none_means_none = weft_call_flag(call, "noop_with_empty_axes", false);
   weft_value_id x = weft_call_input(call, 0);
-  bool is_bool = weft_call_dtype(call, x) == WEFT_BOOL;
+  bool is_bool = weft_call_dtype(call, x) == WEFT_BOOL &&
+                 (call->parameter == WEFT_REDUCE_MAX || call->parameter == WEFT_REDUCE_MIN);
   if (is_bool) x = weft_call_cast(call, x, WEFT_U8);
   weft_value_id y = WEFT_CALL_NODE(call, WEFT_OP_REDUCE, &attributes, x, weft_call_input(call, 1));
   weft_call_output(call, 0, is_bool ? weft_call_cast(call, y, WEFT_BOOL) : y);
