@@ -78,17 +78,22 @@ static inline uint64_t weft_extent(const int64_t *dims, int32_t from, int32_t to
   for (int32_t i = from; i < to; i++) product *= (uint64_t)dims[i];
   return product;
 }
-/* Element `index` of a host parameter (an i64 or i32 constant of rank <= 1). */
-static inline int64_t weft_host_integer(const weft_array *array, uint64_t index) {
+/* Element `index` of an i64 or i32 array of rank <= 1 whose element 0 is at `data`. */
+static inline int64_t weft_integer_at(const weft_array *array, const uint8_t *data,
+                                      uint64_t index) {
   int64_t wide = 0;
   int32_t narrow = 0;
   size_t at = (size_t)index * (array->rank > 0 ? (size_t)array->strides[0] : 1);
   if (array->dtype == WEFT_I32) {
-    memcpy(&narrow, array->constant + at * sizeof narrow, sizeof narrow);
+    memcpy(&narrow, data + at * sizeof narrow, sizeof narrow);
     return narrow;
   }
-  memcpy(&wide, array->constant + at * sizeof wide, sizeof wide);
+  memcpy(&wide, data + at * sizeof wide, sizeof wide);
   return wide;
+}
+/* The same for a host parameter, a constant. */
+static inline int64_t weft_host_integer(const weft_array *array, uint64_t index) {
+  return weft_integer_at(array, array->constant, index);
 }
 static inline const weft_array *weft_step_input(const weft_step *step, uint32_t index) {
   return index < step->input_count ? step->inputs[index] : NULL;

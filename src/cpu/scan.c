@@ -4,7 +4,7 @@
 /* ---- cumsum ------------------------------------------------------------------------------------
  */
 
-/* x as [outer, n, inner]. Items: outer. */
+/* x as [outer, n, inner], by the axis: known at preparation, or an input. Items: outer. */
 typedef struct cumsum_state {
   weft_operand input;
   weft_result result;
@@ -59,30 +59,46 @@ static weft_status cumsum_items(const void *context, uint64_t begin, uint64_t en
   return WEFT_OK;
 }
 
+static void set_axis(cumsum_state *state, const weft_array *x, int32_t axis) {
+  state->n = weft_extent(x->dims, axis, axis + 1);
+  state->inner = weft_extent(x->dims, axis + 1, x->rank);
+  state->work.items = weft_extent(x->dims, 0, axis);
+}
+
+static weft_status read_axis(cumsum_state *state, const weft_step *step,
+                             const weft_execution *execution, weft_error *error) {
+  const weft_array *x = step->inputs[0], *axis = step->inputs[1];
+  int64_t value = weft_integer_at(axis, weft_array_data(execution, axis), 0);
+  if (value < -x->rank || value >= x->rank)
+    return weft_fail(error, WEFT_INVALID_DATA, "axis %lld is out of range for rank %d",
+                     (long long)value, (int)x->rank);
+  set_axis(state, x, weft_axis(value, x->rank));
+  return WEFT_OK;
+}
+
 static weft_status run_cumsum(const weft_step *step, const weft_execution *execution,
                               weft_error *error) {
-  const cumsum_state *state = step->state;
-  cumsum_run run = {.state = state,
-                    .x = weft_operand_data(&state->input, step, execution),
-                    .y = weft_result_data(&state->result, step, execution)};
-  WEFT_TRY(weft_work_run(&state->work, step, execution, &run, error));
-  weft_result_finish(&state->result, step, execution);
+  cumsum_state state = *(const cumsum_state *)step->state;
+  if (step->inputs[1]->constant == NULL) WEFT_TRY(read_axis(&state, step, execution, error));
+  cumsum_run run = {.state = &state,
+                    .x = weft_operand_data(&state.input, step, execution),
+                    .y = weft_result_data(&state.result, step, execution)};
+  WEFT_TRY(weft_work_run(&state.work, step, execution, &run, error));
+  weft_result_finish(&state.result, step, execution);
   return WEFT_OK;
 }
 
 weft_status weft_cpu_prepare_cumsum(const weft_cpu *cpu, weft_step *step, weft_arena *arena,
                                     weft_error *error) {
-  const weft_array *x = step->inputs[0];
+  const weft_array *x = step->inputs[0], *axis = step->inputs[1];
   cumsum_state *state = WEFT_ARENA_NEW(arena, cumsum_state);
   if (state == NULL) return weft_arena_fail(arena, "a cumulative sum", error);
-  int32_t axis = weft_axis(weft_host_integer(step->inputs[1], 0), x->rank);
   state->exclusive = step->node->attributes.cumsum.exclusive;
   state->reverse = step->node->attributes.cumsum.reverse;
-  state->n = weft_extent(x->dims, axis, axis + 1);
-  state->inner = weft_extent(x->dims, axis + 1, x->rank);
+  if (axis->constant != NULL) set_axis(state, x, weft_axis(weft_host_integer(axis, 0), x->rank));
   WEFT_TRY(weft_operand_prepare(&state->input, cpu, step, x, 0, NULL, error));
   WEFT_TRY(weft_result_prepare(&state->result, cpu, step, error));
-  weft_work_prepare(&state->work, cpu, step, cumsum_items, weft_extent(x->dims, 0, axis),
+  weft_work_prepare(&state->work, cpu, step, cumsum_items, state->work.items,
                     1.0 * (double)(state->n * state->inner), 0);
   step->state = state;
   step->run = run_cumsum;
@@ -98,13 +114,13 @@ weft_status weft_cpu_prepare_cumsum(const weft_cpu *cpu, weft_step *step, weft_a
 typedef struct triangle_state {
   size_t size;
   uint64_t rows, columns;
-  int64_t k;
   bool upper;
   weft_work work;
 } triangle_state;
 
 typedef struct triangle_run {
   const triangle_state *state;
+  int64_t k;
   const uint8_t *x;
   uint8_t *y;
 } triangle_run;
@@ -117,8 +133,8 @@ static weft_status triangle_rows(const void *context, uint64_t begin, uint64_t e
   size_t bytes = (size_t)state->columns * state->size;
   for (uint64_t item = begin; item < end; item++) {
     int64_t columns = (int64_t)state->columns, split; /* the first column of the upper part */
-    if (__builtin_add_overflow((int64_t)(item % state->rows) + !state->upper, state->k, &split))
-      split = state->k < 0 ? 0 : columns;
+    if (__builtin_add_overflow((int64_t)(item % state->rows) + !state->upper, run->k, &split))
+      split = run->k < 0 ? 0 : columns;
     split = split < 0 ? 0 : split > columns ? columns : split;
     size_t at = (size_t)split * state->size;
     uint8_t *y = run->y + item * bytes;
@@ -133,21 +149,22 @@ static weft_status run_triangle(const weft_step *step, const weft_execution *exe
   triangle_run run = {.state = step->state,
                       .x = weft_array_data(execution, step->inputs[0]),
                       .y = weft_array_data(execution, step->outputs[0])};
+  const weft_array *k = weft_step_input(step, 1);
+  if (k != NULL) run.k = weft_integer_at(k, weft_array_data(execution, k), 0);
   return weft_work_run(&run.state->work, step, execution, &run, error);
 }
 
 weft_status weft_cpu_prepare_triangle(const weft_cpu *cpu, weft_step *step, weft_arena *arena,
                                       weft_error *error) {
-  const weft_array *x = step->inputs[0], *k = weft_step_input(step, 1);
+  const weft_array *x = step->inputs[0];
   triangle_state *state = WEFT_ARENA_NEW(arena, triangle_state);
   if (state == NULL) return weft_arena_fail(arena, "a triangle", error);
   state->size = weft_dtype_size(x->dtype);
   if (state->size == 0) return weft_fail(error, WEFT_UNSUPPORTED, "strings are not supported");
   state->rows = (uint64_t)x->dims[x->rank - 2];
   state->columns = (uint64_t)x->dims[x->rank - 1];
-  state->k = k != NULL ? weft_host_integer(k, 0) : 0;
   state->upper = step->node->attributes.triangle.upper;
-  weft_work_prepare(&state->work, cpu, step, triangle_rows, x->elements / state->columns,
+  weft_work_prepare(&state->work, cpu, step, triangle_rows, weft_extent(x->dims, 0, x->rank - 1),
                     20.0 + 0.1 * (double)state->columns, 0);
   step->state = state;
   step->run = run_triangle;
