@@ -14,6 +14,7 @@ else()
   list(FILTER sources EXCLUDE REGEX "(host_wasm|base/memory)\\.c$")
 endif()
 add_library(weft_objects OBJECT ${sources})
+set_source_files_properties(src/base/memory.c PROPERTIES COMPILE_OPTIONS -fno-builtin)
 target_link_libraries(weft_objects PRIVATE weft_flags)
 set(weft_objects $<TARGET_OBJECTS:weft_objects>)
 
@@ -37,8 +38,7 @@ function(weft_add_kernels name target)
   list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/)
   add_library(${name} OBJECT ${ARGN})
   target_link_libraries(${name} PRIVATE weft_flags)
-  target_compile_options(${name} PRIVATE ${WEFT_KERNEL_FLAGS} ${WEFT_KERNEL_FLAGS_${target}}
-                                         -Wno-conversion)
+  target_compile_options(${name} PRIVATE ${WEFT_KERNEL_FLAGS} ${WEFT_KERNEL_FLAGS_${target}})
   target_compile_definitions(${name} PRIVATE WEFT_TARGET_${upper})
 endfunction()
 

@@ -1,0 +1,302 @@
+/* exports.c - the wasm module's face to JavaScript: the public API (weft.h) flattened to calls with
+ * numbers. web/src/core.ts is the other side, and the only one.
+ *
+ * Handles are pointers. A call that fails answers 0 (handles) or a negative weft_status, and leaves
+ * its message in the context, where web_error finds it. Strings come as pointers to UTF-8 with a
+ * final NUL. Sizes of files are doubles: exact to 2^53, and free of BigInts. */
+#include "base/memory.h"
+#include "base/runtime.h"
+#include "base/text.h"
+#include "weft/weft.h"
+
+#define EXPORT(name) __attribute__((export_name(#name), used))
+#define IMPORT(name) __attribute__((import_module("weft"), import_name(#name)))
+
+/* ---- imports ------------------------------------------------------------------------------- */
+
+/* Copies bytes of a source that JavaScript holds into memory; 0 when it cannot. */
+IMPORT(read) int web_import_read(uint32_t source, double offset, size_t length, void *destination);
+/* The source (its number, and its size in *size) for a location of external data; -1: unknown. */
+IMPORT(resolve) int32_t web_import_resolve(const char *location, size_t length, double *size);
+/* Progress in bytes; 0 cancels. */
+IMPORT(progress) int web_import_progress(double done, double total);
+IMPORT(log) void web_import_log(int level, const char *message, size_t length);
+
+static weft_status read_source(void *user, uint64_t offset, size_t length, void *destination) {
+  uint32_t source = (uint32_t)(uintptr_t)user;
+  return web_import_read(source, (double)offset, length, destination) ? WEFT_OK : WEFT_IO_ERROR;
+}
+
+static weft_status resolve(void *user, const char *location, weft_source *out) {
+  (void)user;
+  double size = 0;
+  int32_t source = web_import_resolve(location, strlen(location), &size);
+  if (source < 0) return WEFT_IO_ERROR;
+  *out =
+      (weft_source){.size = (uint64_t)size, .read = read_source, .user = (void *)(uintptr_t)source};
+  return WEFT_OK;
+}
+
+static bool progress(void *user, uint64_t done, uint64_t total) {
+  (void)user;
+  return web_import_progress((double)done, (double)total) != 0;
+}
+
+static void write_log(void *user, weft_log_level level, const char *message) {
+  (void)user;
+  web_import_log((int)level, message, strlen(message));
+}
+
+/* ---- the context --------------------------------------------------------------------------- */
+
+/* What one page has one of. */
+typedef struct web_context {
+  weft_runtime *runtime;
+  weft_error error;
+  char *text; /* the latest description or dump, with a final NUL */
+  size_t text_length, text_size;
+} web_context;
+
+EXPORT(web_open) web_context *web_open(int log_level) {
+  weft_runtime_options options = weft_runtime_options_default();
+  options.logger = (weft_logger){.write = write_log, .level = (weft_log_level)log_level};
+  weft_runtime *runtime;
+  if (weft_runtime_open(&options, &runtime, NULL) != WEFT_OK) return NULL;
+  web_context *context = weft_heap_allocate_zeroed(&runtime->heap, sizeof *context);
+  if (context)
+    context->runtime = runtime;
+  else
+    weft_runtime_close(&runtime);
+  return context;
+}
+
+EXPORT(web_error) const char *web_error(const web_context *context) {
+  return context->error.message;
+}
+EXPORT(web_allocate) void *web_allocate(web_context *context, size_t bytes) {
+  return weft_heap_allocate(&context->runtime->heap, bytes);
+}
+EXPORT(web_release) void web_release(web_context *context, void *memory, size_t bytes) {
+  weft_heap_release(&context->runtime->heap, memory, bytes);
+}
+/* Bytes held now, the most ever held, and the calls of the allocator so far, for tests and meters.
+ */
+EXPORT(web_memory) double web_memory(const web_context *context, int what) {
+  weft_memory_use use = weft_runtime_memory(context->runtime);
+  return (double)(what == 0 ? use.bytes : what == 1 ? use.bytes_peak : use.calls);
+}
+
+/* ---- text ---------------------------------------------------------------------------------- */
+
+static void add_text(void *user, const char *text, size_t length) {
+  web_context *context = user;
+  weft_heap *heap = &context->runtime->heap;
+  if (context->text_length + length + 1 > context->text_size) {
+    size_t size = 2 * (context->text_length + length) + 256;
+    char *grown = weft_heap_allocate(heap, size);
+    if (!grown)
+      return; /* the text ends early; JSON then does not parse, which the caller reports */
+    if (context->text) memcpy(grown, context->text, context->text_length);
+    weft_heap_release(heap, context->text, context->text_size);
+    context->text = grown;
+    context->text_size = size;
+  }
+  memcpy(context->text + context->text_length, text, length);
+  context->text_length += length;
+  context->text[context->text_length] = 0;
+}
+
+static weft_text start_text(web_context *context) {
+  context->text_length = 0;
+  return (weft_text){.write = add_text, .user = context};
+}
+
+static void add_json_string(weft_text *text, const char *string) {
+  weft_text_add(text, "\"");
+  for (const char *c = string ? string : ""; *c; c++) {
+    unsigned char byte = (unsigned char)*c;
+    if (byte == '"' || byte == '\\')
+      weft_text_add(text, "\\%c", byte);
+    else if (byte < 16)
+      weft_text_add(text, "\\u000%x", byte);
+    else if (byte < 32)
+      weft_text_add(text, "\\u00%x", byte);
+    else
+      weft_text_add(text, "%c", byte);
+  }
+  weft_text_add(text, "\"");
+}
+
+/* {"name":"x","type":1,"dims":["batch",-1,384]}; dims is null where the rank is not known. */
+static void add_value(weft_text *text, const weft_value_info *info) {
+  weft_text_add(text, "{\"name\":");
+  add_json_string(text, info->name);
+  weft_text_add(text, ",\"type\":%d,\"dims\":%s", (int)info->dtype, info->rank < 0 ? "null}" : "[");
+  for (int32_t i = 0; i < info->rank; i++) {
+    if (i) weft_text_add(text, ",");
+    if (info->dims[i] < 0 && info->dim_names[i])
+      add_json_string(text, info->dim_names[i]);
+    else
+      weft_text_add(text, "%lld", (long long)info->dims[i]);
+  }
+  if (info->rank >= 0) weft_text_add(text, "]}");
+}
+
+/* The model's inputs, outputs and metadata as JSON. */
+EXPORT(web_model_describe)
+const char *web_model_describe(web_context *context, const weft_model *model) {
+  weft_text text = start_text(context);
+  weft_value_info value;
+  weft_text_add(&text, "{\"inputs\":[");
+  for (size_t i = 0; weft_model_input(model, i, &value) == WEFT_OK; i++) {
+    if (i) weft_text_add(&text, ",");
+    add_value(&text, &value);
+  }
+  weft_text_add(&text, "],\"outputs\":[");
+  for (size_t i = 0; weft_model_output(model, i, &value) == WEFT_OK; i++) {
+    if (i) weft_text_add(&text, ",");
+    add_value(&text, &value);
+  }
+  weft_text_add(&text, "],\"metadata\":[");
+  const char *key, *data;
+  for (size_t i = 0; weft_model_metadata(model, i, &key, &data) == WEFT_OK; i++) {
+    weft_text_add(&text, i ? ",[" : "[");
+    add_json_string(&text, key);
+    weft_text_add(&text, ",");
+    add_json_string(&text, data);
+    weft_text_add(&text, "]");
+  }
+  weft_text_add(&text, "]}");
+  return context->text;
+}
+
+/* ---- models -------------------------------------------------------------------------------- */
+
+static weft_model_options model_options(void) {
+  weft_model_options options = weft_model_options_default();
+  options.resolve = resolve;
+  options.progress = progress;
+  return options;
+}
+
+EXPORT(web_loader_open) weft_loader *web_loader_open(web_context *context, double size) {
+  weft_loader *loader = NULL;
+  weft_model_options options = model_options();
+  weft_loader_open(context->runtime, (uint64_t)size, &options, &loader, &context->error);
+  return loader;
+}
+EXPORT(web_loader_feed)
+int web_loader_feed(web_context *context, weft_loader *loader, const void *bytes, size_t length) {
+  return weft_loader_feed(loader, bytes, length, &context->error);
+}
+/* Closes the loader in either case. */
+EXPORT(web_loader_finish) weft_model *web_loader_finish(web_context *context, weft_loader *loader) {
+  weft_model *model = NULL;
+  weft_loader_finish(&loader, &model, &context->error);
+  weft_loader_close(&loader);
+  return model;
+}
+EXPORT(web_loader_close) void web_loader_close(weft_loader *loader) {
+  weft_loader_close(&loader);
+}
+
+/* A model that is read by range from a source of JavaScript's. */
+EXPORT(web_model_open)
+weft_model *web_model_open(web_context *context, uint32_t source, double size) {
+  weft_model *model = NULL;
+  weft_model_options options = model_options();
+  weft_source bytes = {
+      .size = (uint64_t)size, .read = read_source, .user = (void *)(uintptr_t)source};
+  weft_model_open(context->runtime, &bytes, &options, &model, &context->error);
+  return model;
+}
+EXPORT(web_model_close) void web_model_close(weft_model *model) {
+  weft_model_close(&model);
+}
+
+/* ---- sessions ------------------------------------------------------------------------------ */
+
+/* A session that takes the model's weights. `disabled`: names of rewrites to leave out, or NULL. */
+EXPORT(web_session_open)
+weft_session *web_session_open(web_context *context, weft_model *model, const char *disabled,
+                               double memory_limit, int profile) {
+  weft_session *session = NULL;
+  weft_session_options options = weft_session_options_default();
+  options.disabled_passes = disabled;
+  options.memory_limit = (uint64_t)memory_limit;
+  options.profile = profile != 0;
+  options.consume_model = true;
+  weft_session_open(model, &options, &session, &context->error);
+  return session;
+}
+EXPORT(web_session_close) void web_session_close(weft_session *session) {
+  weft_session_close(&session);
+}
+EXPORT(web_session_memory) double web_session_memory(const weft_session *session, int peak) {
+  weft_memory_use use = weft_session_memory(session);
+  return (double)(peak ? use.bytes_peak : use.bytes);
+}
+EXPORT(web_session_dump)
+const char *web_session_dump(web_context *context, const weft_session *session, int what) {
+  start_text(context);
+  weft_status status =
+      weft_session_dump(session, (weft_dump)what, add_text, context, &context->error);
+  return status == WEFT_OK ? context->text : NULL;
+}
+
+/* The profile as JSON: [{"op":..,"node":..,"kernel":..,"calls":..,"ns":..,"flops":..}, ...]. */
+EXPORT(web_session_profile)
+const char *web_session_profile(web_context *context, const weft_session *session) {
+  weft_text text = start_text(context);
+  weft_profile_entry entry;
+  weft_text_add(&text, "[");
+  for (size_t i = 0; weft_session_profile_entry(session, i, &entry) == WEFT_OK; i++) {
+    weft_text_add(&text, "%s{\"op\":\"%s\",\"node\":", i ? "," : "", entry.op);
+    add_json_string(&text, entry.node);
+    weft_text_add(&text, ",\"kernel\":\"%s\",\"calls\":%llu,\"ns\":%llu,\"flops\":%llu}",
+                  entry.kernel, (unsigned long long)entry.calls, (unsigned long long)entry.total_ns,
+                  (unsigned long long)entry.flops);
+  }
+  weft_text_add(&text, "]");
+  return context->text;
+}
+
+/* ---- runs ---------------------------------------------------------------------------------- */
+
+EXPORT(web_tensor_wrap)
+weft_tensor *web_tensor_wrap(web_context *context, int dtype, const int64_t *dims, size_t rank,
+                             void *data, size_t bytes) {
+  weft_tensor *tensor = NULL;
+  weft_tensor_wrap(context->runtime, (weft_dtype)dtype, dims, rank, data, bytes, &tensor,
+                   &context->error);
+  return tensor;
+}
+EXPORT(web_tensor_close) void web_tensor_close(weft_tensor *tensor) {
+  weft_tensor_close(&tensor);
+}
+EXPORT(web_tensor_dtype) int web_tensor_dtype(const weft_tensor *tensor) {
+  return (int)weft_tensor_dtype(tensor);
+}
+EXPORT(web_tensor_rank) size_t web_tensor_rank(const weft_tensor *tensor) {
+  return weft_tensor_rank(tensor);
+}
+EXPORT(web_tensor_dims) const int64_t *web_tensor_dims(const weft_tensor *tensor) {
+  return weft_tensor_dims(tensor);
+}
+EXPORT(web_tensor_data) void *web_tensor_data(const weft_tensor *tensor) {
+  return weft_tensor_data(tensor);
+}
+EXPORT(web_tensor_bytes) size_t web_tensor_bytes(const weft_tensor *tensor) {
+  return weft_tensor_bytes(tensor);
+}
+
+/* The bindings are pairs of pointers (name, tensor) that JavaScript writes; outputs' tensors are
+ * written back. */
+EXPORT(web_session_run)
+int web_session_run(web_context *context, weft_session *session, const weft_binding *inputs,
+                    size_t input_count, weft_binding *outputs, size_t output_count,
+                    double time_limit_ms) {
+  weft_run_options options = {.time_limit_ns = (uint64_t)(time_limit_ms * 1e6)};
+  return weft_session_run(session, &options, inputs, input_count, outputs, output_count,
+                          &context->error);
+}
