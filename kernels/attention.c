@@ -6,6 +6,8 @@
  * columns, one query per lane, with nothing to do across lanes. P x V takes the weights from where
  * they are, as a left operand stored by columns, and V in place, but for columns that do not fill a
  * panel. */
+#include <float.h>
+
 #include "kernels/target.h"
 #include "kernels/tile.h"
 #include "kernels/vec_math.h"
@@ -67,6 +69,13 @@ static void compute_scores(block *b) {
   }
 }
 
+/* A mask's value times log2(e). What masks by the lowest finite number stays finite: where all keys
+ * are masked so, all weigh the same. */
+static float scale_mask(float mask) {
+  float scaled = mask * LOG2_E;
+  return scaled < -FLT_MAX && mask >= -FLT_MAX ? -FLT_MAX : scaled;
+}
+
 /* A mask of one row goes to b->bias, for the softmax to add; one of many rows is added here. */
 static void add_mask(block *b) {
   const weft_attention_f32_args *args = b->args;
@@ -74,10 +83,10 @@ static void add_mask(block *b) {
     const float *mask = args->mask + b->from + t;
     float *scores = b->scores + t * b->padded;
     if (args->mask_stride == 0)
-      b->bias[t] = *mask * LOG2_E;
+      b->bias[t] = scale_mask(*mask);
     else
       for (size_t r = 0; r < args->rows; r++, mask += args->mask_stride)
-        scores[r] += *mask * LOG2_E;
+        scores[r] += scale_mask(*mask);
   }
 }
 

@@ -12,6 +12,7 @@ import collections
 import pathlib
 import re
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/onnx"))
@@ -78,7 +79,8 @@ def missing(versions):
     """Operators of ONNX's default domain that the table lacks, the deprecated ones aside."""
     names = {schema.name for schema in onnx.defs.get_all_schemas()
              if schema.domain == "" and not schema.deprecated}
-    return ", ".join(sorted(names - versions.keys()))
+    listed = ", ".join(sorted(names - versions.keys()))
+    return textwrap.fill(f"Of the default domain: {listed}.", 100)
 
 
 def document():
@@ -86,8 +88,7 @@ def document():
     passed, total = (sum(entry[i] for entry in found.values()) for i in (0, 1))
     head = HEAD.format(version=onnx.__version__, passed=passed, total=total,
                        share=100 * passed / total)
-    return (f"{head}\n{table(versions, found)}\n\n## Not yet\n\nOf the default domain: "
-            f"{missing(versions)}.\n")
+    return f"{head}\n{table(versions, found)}\n\n## Not yet\n\n{missing(versions)}\n"
 
 
 def main():

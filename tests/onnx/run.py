@@ -35,6 +35,12 @@ import weft  # noqa: E402
 EXPECTED = pathlib.Path(__file__).resolve().parent / "expected.txt"
 SHIPPED_KINDS = ["simple", "pytorch-operator", "pytorch-converted"]
 PASS, UNSUPPORTED, FAIL = "pass", "unsupported", "fail"
+# Tests that need a wider tolerance than the package's, relative; with the reason.
+WIDER = {
+    # The expected values are NumPy's with each step rounded to f16, up to 5e-4 from the exact ones;
+    # Weft rounds the same steps, but sums products in f32, and is up to 2e-4 from it.
+    "node/test_attention_4d_causal_fp16_expanded": 2e-3,
+}
 Test = collections.namedtuple("Test", "name op model data_sets rtol atol")
 
 
@@ -100,7 +106,7 @@ def execute(test):
             for inputs, expected in test.data_sets:
                 outputs = session.run(dict(zip(names, map(plain, inputs))))
                 Runner.assert_similar_outputs(list(map(plain, expected)), list(outputs.values()),
-                                              test.rtol, test.atol)
+                                              WIDER.get(test.name, test.rtol), test.atol)
         return PASS, ""
     except weft.WeftError as error:
         unsupported = error.status == weft.UNSUPPORTED
@@ -178,6 +184,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    weft.pass_names()  # fails early where there is no library
     start = time.monotonic()
     np.seterr(all="ignore")
     tests = [test for test in all_tests() if arguments.pattern in test.name]

@@ -1,7 +1,7 @@
 """Reductions, softmax, normalisations, ArgMax and friends over all axes."""
 import numpy as np
 
-from .base import case, random, rng_for
+from .base import REFUSED, case, random, rng_for
 
 REDUCTIONS = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1",
               "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"]
@@ -38,7 +38,7 @@ def integer_reductions():
             rng = rng_for(name)
             yield case(name, lambda g, x: [(reduce_node(g, op, x, axes), element)
                                            for axes in ([0], [1], [0, 1])],
-                       [random(rng, [4, 9], element, 1, 4)], tolerance="exact")
+                       [random(rng, [3, 5], element, 1, 4)], tolerance="exact")
 
 
 def reduce_corners():
@@ -49,7 +49,7 @@ def reduce_corners():
     yield case("reduce/empty_axes_input",
                lambda g, v: g.ReduceSum(v, g.constant([], np.int64), keepdims=0), x)
     yield case("reduce/run_time_axes", lambda g, v, a: g.ReduceSum(v, a, keepdims=1),
-               [x[0], np.array([1])], [x[0], np.array([0])])
+               [x[0], np.array([1])], [x[0], np.array([0])], tolerance=REFUSED)
     yield case("reduce/zero_elements", lambda g, v: g.ReduceSum(v, g.constant([1], np.int64)),
                [np.zeros([3, 0, 2], np.float32)], tolerance="exact")
     view = [random(rng, [5, 6, 7])]

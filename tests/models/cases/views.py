@@ -3,7 +3,7 @@ import itertools
 
 import numpy as np
 
-from .base import case, random, rng_for
+from .base import REFUSED, case, random, rng_for
 
 
 def i64(g, *values):
@@ -37,7 +37,7 @@ def reshapes():
                    [random(rng, [5, 4, 6])], tolerance="exact")
     yield case("reshape/run_time", lambda g, v, s: g.Reshape(v, s),
                [random(rng, [4, 6]), np.array([3, 8])], [random(rng, [4, 6]), np.array([-1, 2])],
-               tolerance="exact")
+               tolerance=REFUSED)
     yield case("reshape/allowzero", lambda g, v: g.Reshape(v, i64(g, 0, 7), allowzero=1),
                [np.zeros([7, 0], np.float32)], tolerance="exact")
     for axis in (0, 1, 2, -1, 3):
@@ -77,7 +77,7 @@ def slices():
         [random(rng, [10, 3])], tolerance="exact")
     yield case("slice/run_time", lambda g, v, a, b: g.Slice(v, a, b, i64(g, 0)),
                [random(rng, [9, 3]), np.array([2]), np.array([5])],
-               [random(rng, [9, 3]), np.array([-3]), np.array([99])], tolerance="exact")
+               [random(rng, [9, 3]), np.array([-3]), np.array([99])], tolerance=REFUSED)
     yield case("slice/attributes", lambda g, v: g.Slice(v, starts=[1], ends=[-1], axes=[1]),
                [random(rng, [3, 6])], tolerance="exact", opset=9)
 
