@@ -5,6 +5,5 @@ file(GLOB sources CONFIGURE_DEPENDS cli/*.c)
 add_executable(weft_cli ${sources})
 set_target_properties(weft_cli PROPERTIES OUTPUT_NAME weft)
 target_link_libraries(weft_cli PRIVATE weft weft_flags PkgConfig::libzip)
-target_compile_options(weft_cli PRIVATE -Wno-conversion)
 target_compile_definitions(weft_cli PRIVATE _GNU_SOURCE) # POSIX and more, with -std=c17
 target_link_libraries(weft_cli PRIVATE m)
