@@ -94,7 +94,7 @@ weft_status weft_onnx_external_add(weft_onnx_data *data, weft_onnx_tensor *tenso
                                    weft_error *error) {
   data_place place = {0};
   if (tensor->data)
-    return external_fail(tensor->name, WEFT_INVALID_MODEL, "the file has data of its own",
+    return external_fail(tensor->name, WEFT_INVALID_MODEL, "given besides data in the model",
                          WEFT_STR(""), error);
   WEFT_TRY(read_entries(tensor, &place, error));
   weft_onnx_external *external =

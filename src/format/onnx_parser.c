@@ -30,15 +30,25 @@ weft_status weft_onnx_parser_open(weft_heap *heap, weft_payload_mode mode,
   return WEFT_OK;
 }
 
+/* Failing at the key of a first field is what pages of errors and other formats do. */
+static weft_status explain(const weft_onnx_parser *parser, weft_status status, weft_error *error) {
+  bool no_model = parser->wire.depth == 1 && !parser->wire.field && !parser->model.graph;
+  if (!error || status != WEFT_INVALID_MODEL || !no_model) return status;
+  weft_error cause = *error;
+  return weft_fail(error, status, "this is not an ONNX file: %s", cause.message);
+}
+
 weft_status weft_onnx_parser_feed(weft_onnx_parser *parser, const uint8_t *bytes, size_t length,
                                   uint64_t *next, weft_error *error) {
-  WEFT_TRY(weft_wire_feed(&parser->wire, bytes, length, error));
+  weft_status status = weft_wire_feed(&parser->wire, bytes, length, error);
+  if (status != WEFT_OK) return explain(parser, status, error);
   if (parser->data.mode == WEFT_PAYLOAD_DEFER) WEFT_TRY(weft_wire_jump(&parser->wire, error));
   *next = parser->wire.offset;
   return WEFT_OK;
 }
 
 weft_status weft_onnx_parser_finish(weft_onnx_parser *parser, weft_file *out, weft_error *error) {
+  if (parser->wire.offset == 0) return weft_fail(error, WEFT_INVALID_MODEL, "the file is empty");
   WEFT_TRY(weft_wire_finish(&parser->wire, error));
   WEFT_TRY(weft_onnx_external_resolve(&parser->data, &parser->options, error));
   return weft_onnx_lower(&parser->model, parser->data.heap, out, error);
