@@ -49,10 +49,10 @@ static weft_status take_graph(weft_session *session, bool consume, weft_error *e
 }
 
 /* Only ops that move bytes may meet a weight at an odd address (borrowed from the middle of a
- * file). */
-static bool moves_bytes(const weft_node *node) {
-  return node->op == WEFT_OP_GATHER || node->op == WEFT_OP_CONCAT ||
-         node->op == WEFT_OP_GATHER_ELEMENTS;
+ * file); indices are read as numbers. */
+static bool moves_bytes(const weft_node *node, uint32_t input) {
+  bool gathers = node->op == WEFT_OP_GATHER || node->op == WEFT_OP_GATHER_ELEMENTS;
+  return node->op == WEFT_OP_CONCAT || (gathers && input == 0);
 }
 
 static weft_status load_constant(weft_session *session, weft_value *value, bool align,
@@ -80,7 +80,7 @@ static void mark_uses(const weft_graph *graph, uint8_t *uses) {
   for (uint32_t n = 0; n < graph->node_count; n++) {
     const weft_node *node = &graph->nodes[n];
     for (uint32_t i = 0; i < node->input_count && !node->removed; i++) {
-      mark_use(graph, uses, node->inputs[i], !moves_bytes(node));
+      mark_use(graph, uses, node->inputs[i], !moves_bytes(node, i));
     }
   }
   for (uint32_t r = 0; r < graph->region_count; r++) {
