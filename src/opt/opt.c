@@ -64,19 +64,28 @@ static weft_status check_list(const char *list, weft_error *error) {
   return WEFT_OK;
 }
 
+static weft_status run_pass(const pass *entry, weft_graph *graph, const weft_opt_context *context,
+                            weft_error *error) {
+  WEFT_TRY(entry->run(graph, context, error));
+#ifdef WEFT_VERIFY_PASSES /* debug and test builds */
+  weft_error broken;
+  if (weft_graph_verify(graph, &broken) != WEFT_OK) {
+    return weft_fail(error, WEFT_INTERNAL, "after rewrite %s: %s", entry->name, broken.message);
+  }
+#endif
+  return WEFT_OK;
+}
+
+/* A rewrite leaves the nodes that it made useless; they would count as users in the next one. */
 weft_status weft_opt_run(weft_graph *graph, const weft_opt_context *context, const char *disabled,
                          weft_error *error) {
+  static const pass remove_dead = {"remove_dead", NULL, true, weft_pass_remove_dead};
+  bool clean = !is_listed(disabled, remove_dead.name);
   WEFT_TRY(check_list(disabled, error));
   for (size_t i = 0; i < pass_count; i++) {
     if (passes[i].optional && is_listed(disabled, passes[i].name)) continue;
-    WEFT_TRY(passes[i].run(graph, context, error));
-#ifdef WEFT_VERIFY_PASSES /* debug and test builds */
-    weft_error broken;
-    if (weft_graph_verify(graph, &broken) != WEFT_OK) {
-      return weft_fail(error, WEFT_INTERNAL, "after rewrite %s: %s", passes[i].name,
-                       broken.message);
-    }
-#endif
+    WEFT_TRY(run_pass(&passes[i], graph, context, error));
+    if (clean) WEFT_TRY(run_pass(&remove_dead, graph, context, error));
   }
   return WEFT_OK;
 }
