@@ -98,6 +98,13 @@ static weft_status try_file(way by, const bytes *file, weft_error *error) {
 /* ---- tests -------------------------------------------------------------------------------------
  */
 
+/* An answer that ends with "..." leaves the rest open: numbers that depend on the build. */
+static bool is_answer(const char *got, const char *answer) {
+  size_t length = strlen(answer);
+  bool open = length > 3 && strcmp(answer + length - 3, "...") == 0;
+  return open ? strncmp(got, answer, length - 3) == 0 : strcmp(got, answer) == 0;
+}
+
 static void check_case(const char *name, const char *answer) {
   bytes file = read_file(name, ".onnx");
   for (way by = 0; by < WAYS; by++) {
@@ -107,7 +114,7 @@ static void check_case(const char *name, const char *answer) {
     snprintf(got, sizeof got, "%s%s%s", weft_status_name(status), status ? ": " : "",
              status ? error.message : "");
     check_count++;
-    if (strcmp(got, answer) == 0) continue;
+    if (is_answer(got, answer)) continue;
     check_failures++;
     check_print("%s (way %d)\n  expected %s\n  got      %s\n", name, (int)by, answer, got);
   }

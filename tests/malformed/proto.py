@@ -50,9 +50,10 @@ def shape(dims):
 
 
 def value(name, dims=(2, 3), dtype=FLOAT):
-    """ValueInfoProto; `dims` None: without a shape."""
-    kind = field(1, dtype) + (b"" if dims is None else field(2, shape(dims)))
-    return field(1, name) + field(2, field(1, kind))
+    """ValueInfoProto; `dims` None: only the name."""
+    if dims is None:
+        return field(1, name)
+    return field(1, name) + field(2, field(1, field(1, dtype) + field(2, shape(dims))))
 
 
 def attribute(name, content, kind=None):
@@ -70,7 +71,13 @@ def attribute(name, content, kind=None):
 
 
 def node(op, inputs, outputs, name="n", domain="", more=b"", **attributes):
-    out = field(1, list(inputs)) + field(2, list(outputs)) + field(3, name) + field(4, op) + field(7, domain)
+    out = (
+        field(1, list(inputs))
+        + field(2, list(outputs))
+        + field(3, name)
+        + field(4, op)
+        + field(7, domain)
+    )
     return out + field(5, [attribute(k, v) for k, v in attributes.items()]) + more
 
 
@@ -87,7 +94,16 @@ def model(the_graph, opsets=((17, ""),), ir=8, more=b""):
     return field(1, ir) + field(7, the_graph) + field(8, [opset(*o) for o in opsets]) + more
 
 
-def one(op, inputs=("x",), outputs=("y",), initializers=(), shape=(2, 3), dtype=FLOAT, version=17, **attributes):
+def one(
+    op,
+    inputs=("x",),
+    outputs=("y",),
+    initializers=(),
+    shape=(2, 3),
+    dtype=FLOAT,
+    version=17,
+    **attributes,
+):
     """A model of one node `n` on the input x."""
     return model(
         graph(
