@@ -1,30 +1,41 @@
 /* gemm.c - C = A x B, A in place, B in packed panels. */
 #include "kernels/target.h"
 #include "kernels/tile.h"
-#include "base/memory.h"
 
 _Static_assert(WEFT_GEMM_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
 enum { COLUMNS = WEFT_GEMM_COLUMNS };
+
+/* The first n columns of a tile whose other columns do not exist in c. */
+static void store_part(const weft_gemm_f32_args *args, const float *tile, size_t width, float *c,
+                       size_t n) {
+  for (size_t i = 0; i < args->m; i++, tile += width, c += args->ldc)
+    for (size_t j = 0; j < n; j++) c[j] = args->accumulate ? c[j] + tile[j] : tile[j];
+}
 
 /* The product of all rows of `args` and the panels at b, into the first n columns of c. */
 #define TILE(rows, panels)                                                                         \
   static void tile_##rows##x##panels(const weft_gemm_f32_args *args, const float *b, float *c,     \
                                      size_t n) {                                                   \
-    f32v acc[rows * 2 * panels] = {{0}};                                                           \
+    enum { VECTORS = 2 * panels, WIDTH = panels * COLUMNS };                                       \
+    f32v acc[rows * VECTORS] = {{0}};                                                              \
     tile_a left = {args->a, args->lda, 1};                                                         \
     tile_b right = {b, COLUMNS, args->k * COLUMNS};                                                \
-    tile_product(rows, 2 * panels, args->k, left, right, acc);                                     \
+    tile_product(rows, VECTORS, args->k, left, right, acc);                                        \
+    if (n < WIDTH) {                                                                               \
+      float part[rows * WIDTH];                                                                    \
+      VEC_FOR(i, rows *VECTORS) f32v_store(part + i * WEFT_LANES, acc[i]);                         \
+      store_part(args, part, WIDTH, c, n);                                                         \
+      return;                                                                                      \
+    }                                                                                              \
     VEC_FOR(i, rows)                                                                               \
-    store_row(2 * panels, acc + i * 2 * panels, c + (size_t)i * args->ldc, n, args->accumulate);   \
+    store_row(VECTORS, acc + i * VECTORS, c + (size_t)i * args->ldc, args->accumulate);            \
   }
 
-VEC_INLINE void store_row(int vectors, const f32v *row, float *c, size_t n, bool accumulate) {
+VEC_INLINE void store_row(int vectors, const f32v *row, float *c, bool accumulate) {
   VEC_FOR(j, vectors) {
-    size_t from = (size_t)(j * WEFT_LANES);
-    if (from >= n) return;
     f32v v = row[j];
-    if (accumulate) v += f32v_load_upto(c + from, n - from);
-    f32v_store_upto(c + from, v, n - from);
+    if (accumulate) v += f32v_load(c + j * WEFT_LANES);
+    f32v_store(c + j * WEFT_LANES, v);
   }
 }
 

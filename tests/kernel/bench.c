@@ -21,7 +21,7 @@ typedef struct call {
     weft_gemm_pack_f32_fn *pack;
     weft_gemm_f32_fn *gemm;
     weft_attention_f32_fn *attention;
-    float (*peak)(size_t steps);
+    float (*peak)(size_t steps, const float *operands);
   } f;
   size_t m, n, k;
   size_t gemm_rows, gemm_columns; /* of the target */
@@ -115,19 +115,20 @@ BENCH(norm_f32, norm, N * 16)
 /* ---- matrix products
  * ----------------------------------------------------------------------------- */
 
-#define WEFT_TARGET_ENTRY(name, features) float weft_peak_##name(size_t steps);
+#define WEFT_TARGET_ENTRY(name, features)                                                          \
+  float weft_peak_##name(size_t steps, const float *operands);
 #include "kernels/targets.inc"
 #undef WEFT_TARGET_ENTRY
 
 static void run_peak(const call *c) {
-  sink = c->f.peak(c->n);
+  sink = c->f.peak(c->n, bench_memory(0));
 }
 
 /* FLOP/s */
 static double peak_of(const weft_kernels *t) {
   static const struct {
     const char *name;
-    float (*peak)(size_t steps);
+    float (*peak)(size_t steps, const float *operands);
   } peaks[] = {
 #define WEFT_TARGET_ENTRY(name, features) {#name, weft_peak_##name},
 #include "kernels/targets.inc"
@@ -160,15 +161,16 @@ void bench_gemm_pack_f32(const weft_kernels *t, const char *kernel, weft_gemm_pa
   print_text("\n");
 }
 
-/* C [m][n] = A [m][k] x B: panel by panel, in row blocks of nearly equal height, as src/cpu does.
- */
+/* C [m][n] = A [m][k] x B: panel by panel, which stays in the cache, the rows in blocks of nearly
+ * equal height; few rows take all panels in one call. */
 static void run_gemm(const call *c) {
   size_t blocks = (c->m + c->gemm_rows - 1) / c->gemm_rows;
-  for (size_t column = 0; column < c->n; column += 4 * c->gemm_columns)
+  size_t columns = c->m <= 2 ? c->n : c->gemm_columns;
+  for (size_t column = 0; column < c->n; column += columns)
     for (size_t i = 0, row = 0, next; i < blocks; i++, row = next) {
       next = c->m * (i + 1) / blocks;
       c->f.gemm(&(weft_gemm_f32_args){.m = next - row,
-                                      .n = 4 * c->gemm_columns,
+                                      .n = columns,
                                       .k = c->k,
                                       .a = bench_memory(0) + row * c->k,
                                       .lda = c->k,
@@ -191,7 +193,8 @@ void bench_gemm_f32(const weft_kernels *t, const char *kernel, weft_gemm_f32_fn 
   static const struct {
     size_t m, k, n;
     const char *shape;
-  } shapes[] = {{1, 384, 1536, "1x384x1536"},     {2, 384, 1536, "2x384x1536"},
+  } shapes[] = {{12, 384, 16, "12x384x16"}, /* in the first-level cache */
+                {1, 384, 1536, "1x384x1536"},     {2, 384, 1536, "2x384x1536"},
                 {16, 384, 384, "16x384x384"},     {16, 384, 1536, "16x384x1536"},
                 {16, 1536, 384, "16x1536x384"},   {128, 384, 1536, "128x384x1536"},
                 {128, 1536, 384, "128x1536x384"}, {384, 384, 1536, "384x384x1536"}};
