@@ -5,6 +5,9 @@
  * does nothing and answers a harmless value. So handlers read like formulas, and the driver
  * (onnx_lower.c) checks once, after the handler.
  *
+ * C does not say in which order arguments are computed: at most one argument of a call may add a
+ * node, or compilers would number values differently.
+ *
  * Every node is inferred as soon as it is added, so that types, ranks and known elements of all
  * inputs can be asked for. */
 #ifndef WEFT_FORMAT_ONNX_LOWER_CALL_H

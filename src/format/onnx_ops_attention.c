@@ -72,21 +72,25 @@ static weft_value_id query_positions(attention *a) {
   return weft_call_map2(call, WEFT_EXPR_ADD, rows, before);
 }
 
-/* 0 where a query may see a key, -inf elsewhere. */
+/* Joins a rule to those before it; NONE: there are none yet. */
+static void require(weft_formula *formula, uint32_t *seen, uint32_t rule) {
+  *seen = *seen == NONE ? rule : weft_formula_op(formula, WEFT_EXPR_AND, *seen, rule, 0);
+}
+
+/* 0 where a query (position x0) may see a key (x1; x2: how many there are), -inf elsewhere. */
 static weft_value_id rule_mask(attention *a) {
   weft_call *call = a->call;
   weft_value_id keys = weft_call_count_up(call, extent(call, a->k, 2));
   bool padded = a->lengths != NONE;
   const weft_value_id inputs[] = {query_positions(a), keys, a->lengths};
   weft_formula f = weft_formula_begin(call, inputs, padded ? 3 : 2);
-  uint32_t seen = weft_formula_constant(&f, WEFT_BOOL, 1);
-  if (padded) seen = F2(AND, seen, F2(LESS, 1, 2));
-  if (a->causal) seen = F2(AND, seen, F2(LESS_EQUAL, 1, 0));
-  if (a->left >= 0) seen = F2(AND, seen, F2(LESS_EQUAL, F2(SUB, 0, NUMBER((double)a->left)), 1));
-  if (a->right >= 0) seen = F2(AND, seen, F2(LESS_EQUAL, 1, F2(ADD, 0, NUMBER((double)a->right))));
+  uint32_t seen = NONE;
+  if (padded) require(&f, &seen, F2(LESS, 1, 2));
+  if (a->causal) require(&f, &seen, F2(LESS_EQUAL, 1, 0));
+  if (a->left >= 0) require(&f, &seen, F2(LESS_EQUAL, F2(SUB, 0, NUMBER((double)a->left)), 1));
+  if (a->right >= 0) require(&f, &seen, F2(LESS_EQUAL, 1, F2(ADD, 0, NUMBER((double)a->right))));
   uint32_t nothing = weft_formula_constant(&f, a->dtype, 0);
-  uint32_t hidden = weft_formula_constant(&f, a->dtype, -__builtin_inf());
-  F3(SELECT, seen, nothing, hidden);
+  F3(SELECT, seen, nothing, weft_formula_constant(&f, a->dtype, -__builtin_inf()));
   return weft_formula_end(&f);
 }
 
@@ -99,9 +103,9 @@ static weft_value_id pad_mask(attention *a, weft_value_id mask) {
   if (length < 0 || wanted < 0 || length >= wanted || length == 1) return mask;
   weft_attributes attributes = {.pad = {.mode = WEFT_PAD_CONSTANT}};
   weft_value_id filler = weft_call_scalar(call, a->dtype, -__builtin_inf());
-  return WEFT_CALL_NODE(call, WEFT_OP_PAD, &attributes, mask,
-                        WEFT_CALL_INTEGERS(call, 0, wanted - length), filler,
-                        WEFT_CALL_INTEGERS(call, -1));
+  weft_value_id pads = WEFT_CALL_INTEGERS(call, 0, wanted - length);
+  weft_value_id last = WEFT_CALL_INTEGERS(call, -1);
+  return WEFT_CALL_NODE(call, WEFT_OP_PAD, &attributes, mask, pads, filler, last);
 }
 
 /* The mask that the model gives, as numbers to add. */

@@ -144,9 +144,11 @@ static weft_value_id per_channel(weft_call *call, weft_value_id x, uint32_t rank
   return rank > 2 ? weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_range(1, rank - 1), x) : x;
 }
 
-/* x * a + b, all broadcast. */
-static weft_value_id scale_and_shift(weft_call *call, weft_value_id x, weft_value_id a,
-                                     weft_value_id b) {
+/* x * a + b, with a and b per channel of x, which has that rank. */
+static weft_value_id scale_and_shift(weft_call *call, weft_value_id x, uint32_t rank,
+                                     weft_value_id a, weft_value_id b) {
+  a = per_channel(call, a, rank);
+  b = per_channel(call, b, rank);
   weft_formula f = WEFT_FORMULA(call, x, a, b);
   F2(ADD, F2(MUL, 0, 1), 2);
   return weft_formula_end(&f);
@@ -168,9 +170,7 @@ void weft_onnx_batch_norm(weft_call *call) {
   f = WEFT_FORMULA(call, weft_call_input(call, 2), weft_call_input(call, 3), a);
   F2(SUB, 0, F2(MUL, 1, 2));
   weft_value_id b = weft_formula_end(&f);
-  weft_call_output(call, 0,
-                   scale_and_shift(call, weft_call_input(call, 0), per_channel(call, a, rank),
-                                   per_channel(call, b, rank)));
+  weft_call_output(call, 0, scale_and_shift(call, weft_call_input(call, 0), rank, a, b));
 }
 
 void weft_onnx_instance_norm(weft_call *call) {
@@ -178,9 +178,8 @@ void weft_onnx_instance_norm(weft_call *call) {
   weft_value_id x = weft_call_input(call, 0);
   uint32_t rank = weft_call_rank(call, x);
   weft_value_id y = weft_call_standardize(call, x, weft_axes_range(2, rank), epsilon, NULL, NULL);
-  weft_call_output(call, 0,
-                   scale_and_shift(call, y, per_channel(call, weft_call_input(call, 1), rank),
-                                   per_channel(call, weft_call_input(call, 2), rank)));
+  weft_call_output(
+      call, 0, scale_and_shift(call, y, rank, weft_call_input(call, 1), weft_call_input(call, 2)));
 }
 
 /* [N,C,...] is seen as [N,G,rest]. Scale and bias are per group in opset 18, per channel from 21
@@ -196,11 +195,9 @@ void weft_onnx_group_norm(weft_call *call) {
   uint32_t rank = weft_call_rank(call, x);
   weft_value_id grouped = weft_call_reshape(call, x, WEFT_CALL_INTEGERS(call, 0, groups, -1));
   weft_value_id y = weft_call_standardize(call, grouped, weft_axes_one(2), epsilon, NULL, NULL);
-  if (per_group)
-    y = scale_and_shift(call, y, per_channel(call, scale, 3), per_channel(call, bias, 3));
+  if (per_group) y = scale_and_shift(call, y, 3, scale, bias);
   y = weft_call_reshape(call, y, weft_call_dims(call, x, 0, rank));
-  if (!per_group)
-    y = scale_and_shift(call, y, per_channel(call, scale, rank), per_channel(call, bias, rank));
+  if (!per_group) y = scale_and_shift(call, y, rank, scale, bias);
   weft_call_output(call, 0, y);
 }
 

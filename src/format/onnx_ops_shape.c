@@ -159,12 +159,14 @@ void weft_onnx_tile(weft_call *call) {
   }
   weft_value_id wide = weft_call_cast(call, repeats, WEFT_I64);
   const weft_value_id parts[] = {wide, WEFT_CALL_INTEGERS(call, 1)};
-  weft_value_id shape = weft_call_gather(call, 0, weft_call_concat(call, 0, parts, 2),
-                                         weft_call_integers(call, pick, (int32_t)at));
+  weft_value_id choices = weft_call_concat(call, 0, parts, 2);
+  weft_value_id shape =
+      weft_call_gather(call, 0, choices, weft_call_integers(call, pick, (int32_t)at));
   weft_value_id y = weft_call_view(call, WEFT_VIEW_UNSQUEEZE, inserted, x);
   weft_value_id extents =
       weft_call_map2(call, WEFT_EXPR_MUL, weft_call_dims(call, x, 0, rank), wide);
-  weft_call_output(call, 0, weft_call_reshape(call, weft_call_expand(call, y, shape), extents));
+  y = weft_call_expand(call, y, shape);
+  weft_call_output(call, 0, weft_call_reshape(call, y, extents));
 }
 
 /* ---- depth and space ------------------------------------------------------------------------- */
@@ -185,40 +187,48 @@ static int64_t block_size(weft_call *call) {
   return block;
 }
 
-/* [N,C,H,W] -> [N,b,b,C/bb,H,W] (DCR) or [N,C/bb,b,b,H,W] (CRD) -> [N,C/bb,H,b,W,b] ->
- * [N,C/bb,Hb,Wb] */
+static weft_value_id times(weft_call *call, weft_value_id dims, int64_t factor) {
+  return weft_call_map2(call, WEFT_EXPR_MUL, dims, WEFT_CALL_INTEGERS(call, factor));
+}
+
+static weft_value_id divided(weft_call *call, weft_value_id dims, int64_t divisor) {
+  return weft_call_map2(call, WEFT_EXPR_DIV, dims, WEFT_CALL_INTEGERS(call, divisor));
+}
+
+static weft_value_id reshape_to(weft_call *call, weft_value_id x, const weft_value_id *dims,
+                                uint32_t count) {
+  return weft_call_reshape(call, x, weft_call_concat(call, 0, dims, count));
+}
+#define RESHAPE_TO(call, x, ...)                                                                   \
+  reshape_to((call), (x), (const weft_value_id[]){__VA_ARGS__},                                    \
+             sizeof((const weft_value_id[]){__VA_ARGS__}) / sizeof(weft_value_id))
+
+/* [N,C,H,W] -> [N,b,b,C/bb,H,W] (DCR) or [N,C/bb,b,b,H,W] (CRD) -> [N,C/bb,H,b,W,b]
+ * -> [N,C/bb,Hb,Wb] */
 void weft_onnx_depth_to_space(weft_call *call) {
   bool crd = is_crd(call);
   int64_t b = block_size(call);
-  weft_value_id x = weft_call_input(call, 0);
+  weft_value_id x = weft_call_input(call, 0), block = WEFT_CALL_INTEGERS(call, b, b);
   weft_value_id n = weft_call_dims(call, x, 0, 1), size = weft_call_dims(call, x, 2, 4);
-  weft_value_id channels =
-      crd ? WEFT_CALL_INTEGERS(call, -1, b, b) : WEFT_CALL_INTEGERS(call, b, b, -1);
-  weft_value_id blocks = weft_call_concat(call, 0, (const weft_value_id[]){n, channels, size}, 3);
-  weft_value_id y = weft_call_reshape(call, x, blocks);
+  weft_value_id depth = divided(call, weft_call_dims(call, x, 1, 2), b * b);
+  weft_value_id y =
+      crd ? RESHAPE_TO(call, x, n, depth, block, size) : RESHAPE_TO(call, x, n, block, depth, size);
   y = crd ? WEFT_CALL_TRANSPOSE(call, y, 0, 1, 4, 2, 5, 3)
           : WEFT_CALL_TRANSPOSE(call, y, 0, 3, 4, 1, 5, 2);
-  weft_value_id larger = weft_call_map2(call, WEFT_EXPR_MUL, size, WEFT_CALL_INTEGERS(call, b, b));
-  weft_value_id rest = WEFT_CALL_INTEGERS(call, -1);
-  weft_value_id shape = weft_call_concat(call, 0, (const weft_value_id[]){n, rest, larger}, 3);
-  weft_call_output(call, 0, weft_call_reshape(call, y, shape));
+  weft_call_output(call, 0, RESHAPE_TO(call, y, n, depth, times(call, size, b)));
 }
 
-/* [N,C,H,W] -> [N,C,H/b,b,W/b,b] -> [N,b,b,C,H/b,W/b] (DCR) or [N,C,b,b,H/b,W/b] (CRD) ->
- * [N,Cbb,H/b,W/b] */
+/* [N,C,H,W] -> [N,C,H/b,b,W/b,b] -> [N,b,b,C,H/b,W/b] (DCR) or [N,C,b,b,H/b,W/b] (CRD)
+ * -> [N,Cbb,H/b,W/b] */
 void weft_onnx_space_to_depth(weft_call *call) {
   bool crd = is_crd(call);
   int64_t b = block_size(call);
-  weft_value_id x = weft_call_input(call, 0);
-  weft_value_id nc = weft_call_dims(call, x, 0, 2), n = weft_call_dims(call, x, 0, 1);
-  weft_value_id block = WEFT_CALL_INTEGERS(call, b);
-  weft_value_id h = weft_call_map2(call, WEFT_EXPR_DIV, weft_call_dims(call, x, 2, 3), block);
-  weft_value_id w = weft_call_map2(call, WEFT_EXPR_DIV, weft_call_dims(call, x, 3, 4), block);
-  weft_value_id y = weft_call_reshape(
-      call, x, weft_call_concat(call, 0, (const weft_value_id[]){nc, h, block, w, block}, 5));
+  weft_value_id x = weft_call_input(call, 0), block = WEFT_CALL_INTEGERS(call, b);
+  weft_value_id n = weft_call_dims(call, x, 0, 1), c = weft_call_dims(call, x, 1, 2);
+  weft_value_id h = divided(call, weft_call_dims(call, x, 2, 3), b);
+  weft_value_id w = divided(call, weft_call_dims(call, x, 3, 4), b);
+  weft_value_id y = RESHAPE_TO(call, x, n, c, h, block, w, block);
   y = crd ? WEFT_CALL_TRANSPOSE(call, y, 0, 1, 3, 5, 2, 4)
           : WEFT_CALL_TRANSPOSE(call, y, 0, 3, 5, 1, 2, 4);
-  weft_value_id rest = WEFT_CALL_INTEGERS(call, -1);
-  weft_value_id shape = weft_call_concat(call, 0, (const weft_value_id[]){n, rest, h, w}, 4);
-  weft_call_output(call, 0, weft_call_reshape(call, y, shape));
+  weft_call_output(call, 0, RESHAPE_TO(call, y, n, times(call, c, b * b), h, w));
 }
