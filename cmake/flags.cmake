@@ -18,6 +18,7 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
 endif()
 
 if(WEFT_SANITIZE)
+  target_compile_definitions(weft_flags INTERFACE WEFT_VERIFY_PASSES) # opt/opt.c
   set(sanitize -fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_options(weft_flags INTERFACE ${sanitize})
   target_link_options(weft_flags INTERFACE ${sanitize})
