@@ -1,6 +1,6 @@
 /* memory.c - memcpy and friends for the wasm build, which has no libc. The builtins become the wasm
- * instructions memory.copy and memory.fill, not calls of these functions. Compiled with
- * -fno-builtin, so that the loops do not become calls of themselves either. */
+ * instructions memory.copy and memory.fill, not calls of these functions. The build is
+ * freestanding, so that the loops do not become calls of themselves either. */
 #include "base/memory.h"
 
 #include <stdint.h>
