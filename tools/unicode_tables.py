@@ -126,8 +126,10 @@ def stages(classes):
 
     def blocks(values, size):
         index = {}
-        order = [index.setdefault(tuple(values[at : at + size]), len(index))
-                 for at in range(0, len(values), size)]
+        order = [
+            index.setdefault(tuple(values[at : at + size]), len(index))
+            for at in range(0, len(values), size)
+        ]
         return order, [value for block in index for value in block]
 
     order, leaf = blocks(classes, LEAF)
@@ -185,8 +187,11 @@ def rows(declaration, values):
 
 def render(p):
     root, middle, leaf = stages([p.class_of(c) if c in p.lower else 0 for c in range(0x110000)])
-    kept = {c: [ord(k) for k in p.stripped[c]] for c in CODE_POINTS
-            if p.stripped[c] != chr(c) and c not in p.mark and c not in HANGUL}
+    kept = {
+        c: [ord(k) for k in p.stripped[c]]
+        for c in CODE_POINTS
+        if p.stripped[c] != chr(c) and c not in p.mark and c not in HANGUL
+    }
     single = {c: k[0] for c, k in kept.items() if len(k) == 1}
     small = [c << 16 | k for c, k in sorted(single.items()) if max(c, k) < 0x10000]
     large = [(c, k) for c, k in sorted(single.items()) if max(c, k) >= 0x10000]
@@ -195,30 +200,40 @@ def render(p):
     double = [(c, *map(ord, l)) for c, l in sorted(p.lower.items()) if len(l) > 1]
     assert all(len(row) == 3 for row in double)
     lower, combining = lower_ranges(p.lower), class_ranges(p.kept_nonstarters)
-    size = (len(root) + 2 * len(middle) + len(leaf) + 4 * len(small) + 8 * len(large)
-            + 16 * (len(several) + len(lower)) + 12 * (len(double) + len(combining)))
-    return "\n\n".join([
-        f"/* unicode_tables.inc - made by tools/unicode_tables.py from the behaviour of tokenizers "
-        f"{tokenizers.__version__};\n * {size} bytes compiled. Do not edit. */",
-        "/* clang-format off */",
-        f"enum {{ LEAF = {LEAF}, MIDDLE = {MIDDLE} }};",
-        array(f"uint8_t class_root[{len(root)}]", root),
-        array(f"uint16_t class_middle[{len(middle)}]", middle),
-        array(f"uint8_t class_leaf[{len(leaf)}]", leaf),
-        "/* NFD without its nonspacing marks where one character is left: code point << 16 | that one\n"
-        " * where both have 16 bits, else the two. */",
-        array(f"uint32_t base_small[{len(small)}]", small),
-        rows(f"uint32_t base_large[{len(large)}][2]", large),
-        "/* Where two or three are left. */",
-        rows(f"uint32_t base_several[{len(several)}][4]", several),
-        "/* Lower case: first, last, stride, what to add modulo 2^32. */",
-        rows(f"uint32_t lower_ranges[{len(lower)}][4]", lower),
-        "/* Lower case of two characters. */",
-        rows(f"uint32_t lower_double[{len(double)}][3]", double),
-        "/* Combining classes of what stripping keeps: first, last, class. */",
-        rows(f"uint32_t combining_ranges[{len(combining)}][3]", combining),
-        "/* clang-format on */\n",
-    ])
+    size = (
+        len(root)
+        + 2 * len(middle)
+        + len(leaf)
+        + 4 * len(small)
+        + 8 * len(large)
+        + 16 * (len(several) + len(lower))
+        + 12 * (len(double) + len(combining))
+    )
+    return "\n\n".join(
+        [
+            "/* unicode_tables.inc - made by tools/unicode_tables.py from what the package "
+            "tokenizers\n"
+            f" * {tokenizers.__version__} does; {size} bytes compiled. Do not edit. */",
+            "/* clang-format off */",
+            f"enum {{ LEAF = {LEAF}, MIDDLE = {MIDDLE} }};",
+            array(f"uint8_t class_root[{len(root)}]", root),
+            array(f"uint16_t class_middle[{len(middle)}]", middle),
+            array(f"uint8_t class_leaf[{len(leaf)}]", leaf),
+            "/* NFD without its nonspacing marks where one character is left: code point << 16 |\n"
+            " * that one where both have 16 bits, else the two. */",
+            array(f"uint32_t base_small[{len(small)}]", small),
+            rows(f"uint32_t base_large[{len(large)}][2]", large),
+            "/* Where two or three are left. */",
+            rows(f"uint32_t base_several[{len(several)}][4]", several),
+            "/* Lower case: first, last, stride, what to add modulo 2^32. */",
+            rows(f"uint32_t lower_ranges[{len(lower)}][4]", lower),
+            "/* Lower case of two characters. */",
+            rows(f"uint32_t lower_double[{len(double)}][3]", double),
+            "/* Combining classes of what stripping keeps: first, last, class. */",
+            rows(f"uint32_t combining_ranges[{len(combining)}][3]", combining),
+            "/* clang-format on */\n",
+        ]
+    )
 
 
 def main():

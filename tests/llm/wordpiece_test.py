@@ -53,27 +53,62 @@ BLOCKS = [
 ]  # fmt: skip
 
 PHRASES = [
-    "Hello, world! It's a test, isn't it? Don't we've they're I'm he's.", "unaffable",
-    "İstanbul'da IĞDIR ile ıssız İİ", "STRASSE Straße ẞ ﬃ ﬁ Ǆ ǅ ǆ ΌΣΟΣ Σ", "naïve café résumé Ångström",
-    "e\u0301e\u0323\u0301o\u0302\u0323 a\u0327\u030a\u0301", "q\u0307\u0323 \u1e9b\u0323 \u0344 \u0340\u0341",
-    "한국어 토큰화 \u1112\u1161\u11ab\u1100\u1173\u11af", "العربية مُشَكَّلَة لا إله ﷺ ﻻ", "हिन्दी में क्षत्रिय कि़ क़ी",
-    "中文分词,日本語のテキスト、ｶﾀｶﾅ", "ไทยไม่มีช่องว่าง ລາວ ខ្មែរ မြန်မာ", "Ελληνικά ἄνθρωπος ᾧ",
-    "Привет, мир! Ёлка й И\u0306", "שָׁלוֹם עוֹלָם", "Tiếng Việt có dấu", "ქართული ენა ᲥᲐᲠᲗᲣᲚᲘ",
-    "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f44d\U0001f3fd \U0001f1e9\U0001f1ea 1\ufe0f\u20e3 \u2764\ufe0f",
-    "\U0001d165\U0001d16d\U0001d16e x\U0001d15f\U0001d170\U0001d165 \u302e\u302f\u302e\u09cb\u1b06\u1b44\u1b35",
-    "a\u1dfb\u302e\u0334\U0001e000\u034f\u302f\U0001e94a\U0001e944 \U0001d165\u0f73\U0001e944\U0001d165",
-    "[CLS] [SEP][MASK] [mask] [UNK]a[PAD] x[MASK]y [MASK", "  [MASK] \u3000[SEP]\t\u2003", "##ing ## ### #",
-    "tab\there\nnew\r\nline\u0085nel\u2028ls\u2029ps\x0bvt\x0cff\u200bzw\u00adshy\ufeffbom\x7f\x00nul",
+    "Hello, world! It's a test, isn't it? Don't we've they're I'm he's.",
+    "unaffable",
+    "İstanbul'da IĞDIR ile ıssız İİ",
+    "STRASSE Straße ẞ ﬃ ﬁ Ǆ ǅ ǆ ΌΣΟΣ Σ",
+    "naïve café résumé Ångström",
+    "e\u0301e\u0323\u0301o\u0302\u0323 a\u0327\u030a\u0301",
+    "q\u0307\u0323 \u1e9b\u0323 \u0344 \u0340\u0341",
+    "한국어 토큰화 \u1112\u1161\u11ab\u1100\u1173\u11af",
+    "العربية مُشَكَّلَة لا إله ﷺ ﻻ",
+    "हिन्दी में क्षत्रिय कि़ क़ी",
+    "中文分词,日本語のテキスト、ｶﾀｶﾅ",
+    "ไทยไม่มีช่องว่าง ລາວ ខ្មែរ မြန်မာ",
+    "Ελληνικά ἄνθρωπος ᾧ",
+    "Привет, мир! Ёлка й И\u0306",
+    "שָׁלוֹם עוֹלָם",
+    "Tiếng Việt có dấu",
+    "ქართული ენა ᲥᲐᲠᲗᲣᲚᲘ",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 "
+    "\U0001f44d\U0001f3fd \U0001f1e9\U0001f1ea 1\ufe0f\u20e3 \u2764\ufe0f",
+    "\U0001d165\U0001d16d\U0001d16e "
+    "x\U0001d15f\U0001d170\U0001d165 \u302e\u302f\u302e\u09cb\u1b06\u1b44\u1b35",
+    "a\u1dfb\u302e\u0334\U0001e000\u034f\u302f\U0001e94a\U0001e944 "
+    "\U0001d165\u0f73\U0001e944\U0001d165",
+    "[CLS] [SEP][MASK] [mask] [UNK]a[PAD] x[MASK]y [MASK",
+    "  [MASK] \u3000[SEP]\t\u2003",
+    "##ing ## ### #",
+    "tab\there\nnew\r\nline\u0085nel\u2028ls\u2029ps\x0bvt\x0cff"
+    "\u200bzw\u00adshy\ufeffbom\x7f\x00nul",
     "http://example.com/a_b-c?d=e&f=g#h user@host.org $5.99 50% C++ <tag/> {a:[1,2]} ~`^|\\",
-    "1,234.56 10³ ½ ⅓ Ⅷ ① ٣٤ ७८ 〇一二三", "\ufffd\ufffe\uffff\ufdd0 \ud7ff\ue000 \U0010ffff\U000e0001",
-    "don't do n't do not 've 's say ' quoted ' text .", "¿Qué? ¡Sí! «guillemets» „Zitat“ ‘x’ — – … · • § ¶ † ‡",
-]  # fmt: skip
+    "1,234.56 10³ ½ ⅓ Ⅷ ① ٣٤ ७८ 〇一二三",
+    "\ufffd\ufffe\uffff\ufdd0 \ud7ff\ue000 \U0010ffff\U000e0001",
+    "don't do n't do not 've 's say ' quoted ' text .",
+    "¿Qué? ¡Sí! «guillemets» „Zitat“ ‘x’ — – … · • § ¶ † ‡",
+]
 
 INVALID = [
-    b"\x80", b"\xbf\xbf", b"\xc0\xaf", b"\xc1\x81", b"\xc3", b"\xe2\x82", b"\xe0\x80\x80", b"\xe0\x9f\xbf",
-    b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xed\x9f", b"\xf0\x9f\x98", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80",
-    b"\xf5\x80\x80\x80", b"\xff\xfe", b"\xf8\x88\x80\x80\x80", b"\xf1\x80\x80A", b"\xe1\x80\xe2\x82\xac",
-]  # fmt: skip
+    b"\x80",
+    b"\xbf\xbf",
+    b"\xc0\xaf",
+    b"\xc1\x81",
+    b"\xc3",
+    b"\xe2\x82",
+    b"\xe0\x80\x80",
+    b"\xe0\x9f\xbf",
+    b"\xed\xa0\x80",
+    b"\xed\xbf\xbf",
+    b"\xed\x9f",
+    b"\xf0\x9f\x98",
+    b"\xf0\x8f\xbf\xbf",
+    b"\xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80",
+    b"\xff\xfe",
+    b"\xf8\x88\x80\x80\x80",
+    b"\xf1\x80\x80A",
+    b"\xe1\x80\xe2\x82\xac",
+]
 
 
 class Text:
@@ -102,7 +137,8 @@ class Text:
 
     def combining(self):
         """A base with marks of several classes in any order, stripped and kept ones."""
-        marks = "\u0301\u0323\u0327\u0334\u0345\u034f\u302e\u302f\U0001d165\U0001d16d\U0001e000\U0001e94a"
+        marks = "\u0301\u0323\u0327\u0334\u0345\u034f\u302e\u302f"
+        marks += "\U0001d165\U0001d16d\U0001e000\U0001e94a"
         count = self.random.choice([1, 2, 3, 8, 40])
         return self.char() + "".join(self.random.choice(marks) for _ in range(count))
 
@@ -115,23 +151,33 @@ class Text:
         return self.random.choice(INVALID + [noise])
 
     def part(self):
-        kind = self.random.choices(
-            [self.vocabulary_word, self.glued, self.block_word, self.char, self.combining,
-             lambda: self.random.choice(PHRASES), self.long_word, self.invalid,
-             lambda: self.random.choice(["[MASK]", "[SEP]", "[UNK]", "[mask]", "[MA", "<x>", "Foo"])],
-            [30, 10, 18, 12, 6, 6, 1, 4, 4])[0]  # fmt: skip
+        special = ["[MASK]", "[SEP]", "[UNK]", "[mask]", "[MA", "<x>", "Foo"]
+        kinds = {
+            self.vocabulary_word: 30,
+            self.glued: 10,
+            self.block_word: 18,
+            self.char: 12,
+            self.combining: 6,
+            self.long_word: 1,
+            self.invalid: 4,
+            lambda: self.random.choice(PHRASES): 6,
+            lambda: self.random.choice(special): 4,
+        }
+        (kind,) = self.random.choices(list(kinds), list(kinds.values()))
         made = kind()
         return made if isinstance(made, bytes) else made.encode()
 
     def line(self):
-        spaces = [b" "] * 12 + [b"", b"", b"  ", b"\t", "\u3000".encode(), "\u00a0".encode(), b"\r\n"]
+        rare = ["", "", "  ", "\t", "\u3000", "\u00a0", "\r\n"]
+        spaces = [b" "] * 12 + [space.encode() for space in rare]
         parts = []
         for _ in range(self.random.randint(0, 14)):
             parts += [self.part(), self.random.choice(spaces)]
         return b"".join(parts)
 
     def lines(self, count):
-        fixed = [b"", b" ", b"\n\t", "中".encode(), b"\xff"] + [p.encode() for p in PHRASES] + INVALID
+        fixed = [b"", b" ", b"\n\t", "中".encode(), b"\xff"]
+        fixed += [phrase.encode() for phrase in PHRASES] + INVALID
         return (fixed + [self.line() for _ in range(count)])[:count]
 
 
@@ -217,7 +263,8 @@ class Report:
         self.failed += 1
         if self.failed <= SHOWN_FAILURES:
             got, expected = first_difference(got, expected)
-            print(f"FAILED {name}: {shown!r:.300}\n  got      {got!s:.300}\n  expected {expected!s:.300}")
+            print(f"FAILED {name}: {shown!r:.300}")
+            print(f"  got      {got!s:.300}\n  expected {expected!s:.300}")
 
 
 # ---- settings --------------------------------------------------------------------------------
@@ -227,7 +274,8 @@ def byte_spans(encoding, starts, sequences):
     """Spans of `tokenizers` count characters of the text that the token came from."""
     spans = []
     for (begin, end), sequence in zip(encoding.offsets, sequences):
-        spans.append((0, 0) if sequence is None else (starts[sequence][begin], starts[sequence][end]))
+        found = sequence is not None
+        spans.append((starts[sequence][begin], starts[sequence][end]) if found else (0, 0))
     return spans
 
 
@@ -236,8 +284,9 @@ strip_accents = normalizers.BertNormalizer(False, False, True, False).normalize_
 
 @functools.lru_cache(maxsize=None)
 def moves(char):
-    """Stripping accents keeps a combining character, which canonical ordering may move. `tokenizers`
-    then gives spans by position among the marks that it drops later; Weft counts only what is kept."""
+    """Stripping accents keeps a combining character, which canonical ordering may move. There
+    `tokenizers` gives spans by position among the marks that it drops later; Weft by position among
+    those that it keeps."""
     return any(unicodedata.combining(kept) for kept in strip_accents(char))
 
 
@@ -254,10 +303,10 @@ def check_rows(report, driver, name, file, options, reference, lines, special=Tr
     """One text in a row, or two with the option pair."""
     pair = bool(options.get("pair"))
     size = options.get("batch", 1)
+    lines = lines[: len(lines) // 2 * 2] if pair else lines
     texts = [decode(line) for line in lines]
-    inputs = [(texts[i], texts[i + 1]) for i in range(0, len(lines) - 1, 2)] if pair else [(t,) for t in texts]
-    used = lines[: 2 * len(inputs)] if pair else lines
-    rows = driver.rows(file, options, used)
+    inputs = list(zip(texts[::2], texts[1::2])) if pair else [(text,) for text in texts]
+    rows = driver.rows(file, options, lines)
     for at in range(0, len(inputs), size):
         batch = inputs[at : at + size]
         plain = [tuple(t[0] for t in each) if pair else each[0][0] for each in batch]
@@ -305,6 +354,7 @@ def synthetic_json(vocabulary, normalizer, **sections):
             added(size + 3, "[MASK]y", special=False),
             added(size + 4, " the", special=False, rstrip=True),
             added(size + 5, "中文", special=False, normalized=True, single_word=True),
+            added(size + 6, "do not 've", special=False),
         ],
         "normalizer": normalizer,
         "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -319,7 +369,7 @@ def synthetic_json(vocabulary, normalizer, **sections):
 
 
 def template(*pieces):
-    """"$A:0" is a text with its type id, others are special tokens."""
+    """ "$A:0" is a text with its type id, others are special tokens."""
     made = []
     for piece in pieces:
         name, type_id = piece.rsplit(":", 1)
@@ -370,43 +420,53 @@ def check_minilm(report, driver, model, text, count):
     whole = {"max": NO_TRUNCATION}
     check_rows(report, driver, "tokenizer.json", file, whole, reference, lines)
     reference.enable_padding(pad_id=0, pad_token="[PAD]")
-    check_rows(report, driver, "batches", file, {**whole, "batch": 7}, reference, lines[: count // 4])
+    batches = {**whole, "batch": 7}
+    check_rows(report, driver, "batches", file, batches, reference, lines[: count // 4])
 
     vocabulary = os.path.join(model, "vocab.txt")
     for lower, strip in ((True, None), (False, None), (False, True), (True, False)):
         reference = BertWordPieceTokenizer(vocabulary, lowercase=lower, strip_accents=strip)
         options = {"lower": int(lower), "strip": 2 if strip is None else int(strip)}
-        check_rows(report, driver, f"vocab.txt {options}", vocabulary, options, reference, lines[: count // 4])
+        name = f"vocab.txt {options}"
+        check_rows(report, driver, name, vocabulary, options, reference, lines[: count // 4])
 
 
 def check_synthetic(report, driver, folder, text, count):
     vocabulary = synthetic_vocabulary(text, count)
+    bert, pair = bert_normalizer(), {"pair": 1}
+    padded_left = {
+        "padding": padding({"Fixed": 27}, "Left", 8),
+        "truncation": truncation(30),
+    }
+    padded_right = {"padding": padding("BatchLongest", "Right", 8)}
     variants = [
         ("cased", {}, bert_normalizer(lower=False), {}),
         ("unclean", {}, bert_normalizer(clean=False, chinese=False), {}),
         ("lower with accents", {}, bert_normalizer(strip=False), {}),
-        ("no special tokens", {"special": 0}, bert_normalizer(clean=False, strip=True, lower=False), {}),
-        ("template", {}, bert_normalizer(), {"post_processor": ODD_TEMPLATE}),
-        ("template pairs", {"pair": 1}, bert_normalizer(), {"post_processor": ODD_TEMPLATE}),
-        ("bare", {"pair": 1}, None, {"post_processor": None, "decoder": None}),
-        ("left", {}, bert_normalizer(), {"truncation": truncation(9, direction="Left")}),
-        ("left pairs", {"pair": 1}, bert_normalizer(), {"truncation": truncation(12, direction="Left")}),
-        ("odd left pairs", {"pair": 1}, bert_normalizer(), {"truncation": truncation(18, direction="Left")}),
-        ("odd pairs", {"pair": 1}, bert_normalizer(), {"truncation": truncation(12)}),
-        ("even pairs", {"pair": 1}, bert_normalizer(), {"truncation": truncation(13)}),
-        ("right", {}, bert_normalizer(), {"truncation": truncation(7, "OnlyFirst")}),
-        ("nothing left", {}, bert_normalizer(), {"truncation": truncation(2, "OnlySecond")}),
-        ("tight", {"pair": 1}, bert_normalizer(), {"truncation": truncation(3)}),
-        ("padded left", {"batch": 5, "pad": 1}, bert_normalizer(),
-         {"padding": padding({"Fixed": 27}, "Left", 8), "truncation": truncation(30)}),
-        ("padded right", {"batch": 3, "pad": 1}, bert_normalizer(), {"padding": padding("BatchLongest", "Right", 8)}),
-    ]  # fmt: skip
+        ("only accents", {"special": 0}, bert_normalizer(False, False, True, False), {}),
+        ("template", {}, bert, {"post_processor": ODD_TEMPLATE}),
+        ("template pairs", pair, bert, {"post_processor": ODD_TEMPLATE}),
+        ("bare", pair, None, {"post_processor": None, "decoder": None}),
+        ("cleanup", {}, bert, {"decoder": {"type": "WordPiece", "prefix": "@@", "cleanup": True}}),
+        ("left", {}, bert, {"truncation": truncation(9, direction="Left")}),
+        ("left pairs", pair, bert, {"truncation": truncation(12, direction="Left")}),
+        ("odd left pairs", pair, bert, {"truncation": truncation(18, direction="Left")}),
+        ("odd pairs", pair, bert, {"truncation": truncation(12)}),
+        ("even pairs", pair, bert, {"truncation": truncation(13)}),
+        ("right", {}, bert, {"truncation": truncation(7, "OnlyFirst")}),
+        ("nothing left", {}, bert, {"truncation": truncation(2, "OnlySecond")}),
+        ("tight", pair, bert, {"truncation": truncation(3)}),
+        ("padded left", {"batch": 5, "pad": 1}, bert, padded_left),
+        ("padded right", {"batch": 3, "pad": 1}, bert, padded_right),
+    ]
     for name, options, normalizer, sections in variants:
         path = os.path.join(folder, "tokenizer.json")
+        definition = synthetic_json(vocabulary, normalizer, **sections)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(synthetic_json(vocabulary, normalizer, **sections), file, ensure_ascii=len(name) % 2 == 0)
+            json.dump(definition, file, ensure_ascii=bool(sections))
         reference = Tokenizer.from_file(path)
-        check_rows(report, driver, name, path, options, reference, text.lines(count), options.get("special", 1) == 1)
+        special = options.get("special", 1) == 1
+        check_rows(report, driver, name, path, options, reference, text.lines(count), special)
 
 
 def check_code_points(report, driver, model):
