@@ -8,10 +8,8 @@
 #ifndef WEFT_BASE_JSON_H
 #define WEFT_BASE_JSON_H
 
+#include "base/limits.h"
 #include "base/status.h"
-
-/* Objects and arrays inside each other; one bit for each in weft_json. */
-#define WEFT_MAX_JSON_DEPTH 64u
 
 typedef enum weft_json_kind {
   WEFT_JSON_OBJECT,

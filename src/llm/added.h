@@ -7,9 +7,6 @@
 #include "llm/normalize.h"
 #include "llm/vocab.h"
 
-/* Bounds the cost of looking for added tokens, for each byte of text. */
-#define WEFT_MAX_ADDED_TOKEN_BYTES 512u
-
 typedef struct weft_added_token {
   weft_str content, pattern; /* the pattern is the content, normalized where that is asked for */
   uint32_t id;

@@ -10,9 +10,6 @@
 #include "llm/wordpiece.h"
 #include "weft/weft_llm.h"
 
-/* Pieces of a template; a model's has 3 or 5. */
-#define WEFT_MAX_TEMPLATE_PIECES 64u
-
 typedef enum weft_template_kind {
   WEFT_TEMPLATE_SPECIAL = 0,
   WEFT_TEMPLATE_FIRST = 1, /* the text */

@@ -3,10 +3,8 @@
 #ifndef WEFT_LLM_VOCAB_H
 #define WEFT_LLM_VOCAB_H
 
+#include "base/limits.h"
 #include "llm/trie.h"
-
-/* Ids fit int32 tensors. */
-#define WEFT_MAX_TOKEN_ID 0x7FFFFFFEu
 
 typedef struct weft_vocab {
   char *texts;      /* one after the other, each with a final NUL */

@@ -6,9 +6,6 @@
 #include "llm/normalize.h"
 #include "llm/vocab.h"
 
-/* The longest word that a vocabulary may ask to be looked at. */
-#define WEFT_MAX_WORD_CHARS 1024u
-
 typedef struct weft_wordpiece {
   const weft_trie *trie;
   uint32_t continuation; /* node of the prefix "##" of pieces inside a word, or WEFT_TRIE_NONE */
