@@ -388,11 +388,12 @@ static weft_status lower_branches(weft_lowering *l, weft_frame *frame, weft_call
   WEFT_TRY(call->status);
   uint32_t count;
   const int64_t *condition = weft_call_elements(call, call->inputs[0], &count);
-  *pushed = condition != NULL || frame->branches_done < 2;
   if (condition && count == 1) {
+    *pushed = true;
     ++frame->position;
     return push_branch(l, call, branches[condition[0] ? 0 : 1], true);
   }
+  *pushed = frame->branches_done < 2;
   return *pushed ? push_branch(l, call, branches[frame->branches_done], false) : WEFT_OK;
 }
 
@@ -576,7 +577,9 @@ weft_status weft_onnx_lower(const weft_onnx_model *model, weft_heap *heap, weft_
       .model = model, .heap = heap, .graph = &out->graph, .file = out, .error = error};
   weft_status status = weft_graph_init(&out->graph, heap, error);
   l.inference = weft_inference_at_load(&out->graph);
-  weft_arena_init(&l.scratch, heap);
+  weft_heap scratch_heap; /* so that no small file can take all memory by calling functions */
+  weft_heap_init(&scratch_heap, NULL, heap, WEFT_MAX_LOWERING_BYTES);
+  weft_arena_init(&l.scratch, &scratch_heap);
   if (status == WEFT_OK) status = lower(&l);
   weft_arena_release(&l.scratch);
   if (status == WEFT_OK) return WEFT_OK;

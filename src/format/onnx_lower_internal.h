@@ -52,7 +52,8 @@ typedef struct weft_lowering {
   weft_frame frames[WEFT_FRAMES_MAX];
   uint32_t depth; /* frames in use */
   uint32_t nodes_seen;
-  weft_str *missing; /* why a value is missing */
+  uint64_t nodes_scanned; /* in subgraphs, while looking for names */
+  weft_str *missing;      /* why a value is missing */
   uint32_t missing_count;
   weft_inference inference;
 } weft_lowering;

@@ -78,6 +78,10 @@ typedef struct nested_list {
   uint32_t count;
 } nested_list;
 
+/* Subgraphs are looked through once for each graph around them and phase of their If; far more
+ * looks come from functions that are called again and again. */
+#define SCANNED_MAX (64u * WEFT_MAX_NODES)
+
 static weft_status add_nested(weft_lowering *l, const weft_onnx_node *node, uint32_t depth,
                               nested_list *list) {
   for (uint32_t i = 0; i < node->attribute_count; ++i) {
@@ -89,6 +93,10 @@ static weft_status add_nested(weft_lowering *l, const weft_onnx_node *node, uint
     nested_graph *item = WEFT_ARENA_PUSH(&l->scratch, list->items, list->count);
     if (!item) return weft_lowering_no_memory(l);
     *item = (nested_graph){node->attributes[i].g, depth};
+    l->nodes_scanned += item->graph->node_count;
+    if (l->nodes_scanned > SCANNED_MAX)
+      return weft_fail(l->error, WEFT_LIMIT_EXCEEDED,
+                       "subgraphs of called functions have more than %u nodes", SCANNED_MAX);
   }
   return WEFT_OK;
 }

@@ -444,6 +444,77 @@ static void test_attention(void) {
   CHECK_CASES(cases, "");
 }
 
+static void test_rotary(void) {
+  static const operator_case cases[] = {
+      {23, "RotaryEmbedding", "f32[b,2,s,8] f32[9,4] f32[9,4] i64[b,s]", "", 1,
+       "%4 f32[b,s,4] = gather(%1, %3) axis=0\n"
+       "%5 f32[b,1,s,4] = view.unsqueeze(%4) axes=1\n"
+       "%6 f32[b,s,4] = gather(%2, %3) axis=0\n"
+       "%7 f32[b,1,s,4] = view.unsqueeze(%6) axes=1\n"
+       "%8 f32[b,2,s,4] = view.split(%0) axes=-1 part=0/2\n"
+       "%9 f32[b,2,s,4] = view.split(%0) axes=-1 part=1/2\n"
+       "%10 f32[b,2,s,4] = map(%8, %5, %9, %7) {sub(mul(x0, x1), mul(x2, x3))}\n"
+       "%11 f32[b,2,s,4] = map(%8, %7, %9, %5) {add(mul(x0, x1), mul(x2, x3))}\n"
+       "%12 f32[b,2,s,8] = concat(%10, %11) axis=-1\n"},
+      {23, "RotaryEmbedding", "f32[b,s,16] f32[b,s,2] f32[b,s,2]",
+       "num_heads=2 rotary_embedding_dim=4 interleaved=1", 1,
+       "%4 f32[b,s,2,8] = view.reshape(%0, %3)\n"
+       "%9 f32[b,s,2,4] = view.slice(%4, %5, %6, %7, %8)\n"
+       "%14 f32[b,s,2,4] = view.slice(%4, %10, %11, %12, %13)\n"
+       "%15 f32[b,s,1,2] = view.unsqueeze(%1) axes=2\n"
+       "%16 f32[b,s,1,2] = view.unsqueeze(%2) axes=2\n"
+       "%21 f32[b,s,2,2] = view.slice(%14, %17, %18, %19, %20)\n"
+       "%26 f32[b,s,2,2] = view.slice(%14, %22, %23, %24, %25)\n"
+       "%27 f32[b,s,2,2] = map(%21, %15, %26, %16) {sub(mul(x0, x1), mul(x2, x3))}\n"
+       "%28 f32[b,s,2,2] = map(%21, %16, %26, %15) {add(mul(x0, x1), mul(x2, x3))}\n"
+       "%29 f32[b,s,2,2,1] = view.unsqueeze(%27) axes=-1\n"
+       "%30 f32[b,s,2,2,1] = view.unsqueeze(%28) axes=-1\n"
+       "%31 f32[b,s,2,2,2] = concat(%29, %30) axis=-1\n"
+       "%33 f32[b,s,2,4] = view.reshape(%31, %32)\n"
+       "%34 f32[b,s,2,8] = concat(%33, %9) axis=-1\n"
+       "%36 f32[b,s,16] = view.reshape(%34, %35)\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
+static void test_einsum(void) {
+  static const operator_case cases[] = {
+      {12, "Einsum", "f32[b,h,q,8] f32[b,h,k,8]", "equation=bhqd,bhkd->bhqk", 1,
+       "%2 f32[b,h,8,k] = view.transpose(%1) axes=0,1,3,2\n"
+       "%3 f32[b,h,q,k] = matmul(%0, %2)\n"},
+      {12, "Einsum", "f32[b,q,2,8] f32[b,k,2,8]", "equation=bqhd,bkhd->bhqk", 1,
+       "%2 f32[b,2,q,8] = view.transpose(%0) axes=0,2,1,3\n"
+       "%3 f32[b,2,8,k] = view.transpose(%1) axes=0,2,3,1\n"
+       "%4 f32[b,2,q,k] = matmul(%2, %3)\n"},
+      {12, "Einsum", "f32[a,3,4] f32[3,4,5]", "equation=abc,bcd->ad", 1,
+       "%2 i64[1] {a} = shape(%0) end=1\n"
+       "%3 i64[2] {3,4} = shape(%0) start=1 end=3\n"
+       "%4 i64[1] {12} = reduce.prod(%3) axes=0 keep_dims\n"
+       "%5 i64[2] {a,12} = concat(%2, %4) axis=0\n"
+       "%6 f32[a,12] = view.reshape(%0, %5)\n"
+       "%7 i64[2] {3,4} = shape(%1) end=2\n"
+       "%8 i64[1] {12} = reduce.prod(%7) axes=0 keep_dims\n"
+       "%9 i64[1] {5} = shape(%1) start=2 end=3\n"
+       "%10 i64[2] {12,5} = concat(%8, %9) axis=0\n"
+       "%11 f32[12,5] = view.reshape(%1, %10)\n"
+       "%12 f32[a,5] = matmul(%6, %11)\n"},
+      {12, "Einsum", "f32[2,2] f32[3]", "equation=ii,j->ji", 1,
+       "%2 i64[1] {2} = shape(%0) end=1\n"
+       "%3 i64[] {2} = view.squeeze(%2) axes=0\n"
+       "%6 i64[2] {0,1} = range(%4, %3, %5)\n"
+       "%7 i64[2,1] = view.unsqueeze(%6) axes=1\n"
+       "%8 i64[1] {2} = shape(%0) start=1 end=2\n"
+       "%9 i64[] {2} = view.squeeze(%8) axes=0\n"
+       "%12 i64[2] {0,1} = range(%10, %9, %11)\n"
+       "%13 f32[2,2] = map(%0, %7, %12) {select(equal(x1, x2), x0, 0)}\n"
+       "%14 f32[2] = reduce.sum(%13) axes=1\n"
+       "%15 f32[2,1] = view.unsqueeze(%14) axes=1\n"
+       "%16 f32[2,3] = map(%15, %1) {mul(x0, x1)}\n"
+       "%17 f32[3,2] = view.transpose(%16) axes=1,0\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
 static void test_microsoft(void) {
   static const operator_case cases[] = {
       {1, "FastGelu", "f32[2,3] f32[3]", "", 1,
@@ -481,6 +552,8 @@ int main(void) {
   CHECK_RUN(test_views);
   CHECK_RUN(test_making);
   CHECK_RUN(test_attention);
+  CHECK_RUN(test_rotary);
+  CHECK_RUN(test_einsum);
   CHECK_RUN(test_microsoft);
   return check_result();
 }
