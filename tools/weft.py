@@ -195,7 +195,8 @@ class Runtime(_Handle):
 
 class Model(_Handle):
     """`data`: the bytes of the file. `external`: {location: bytes}. `how` the bytes are handed
-    over: "bytes" (in place), "read" (by a callback) or "feed" (in pieces of 1,000 bytes)."""
+    over: "bytes" (in place), "odd" (in place, at an odd address), "read" (by a callback) or "feed"
+    (in pieces of 1,000 bytes)."""
 
     def __init__(self, runtime, data, external=None, how="bytes"):
         super().__init__(_lib.model_close)
@@ -216,14 +217,15 @@ class Model(_Handle):
         return thing
 
     def _fill(self, source, data, how):
-        address = c.cast(c.c_char_p(self._hold(data)), c.c_void_p).value
+        buffer = self._hold(np.frombuffer((b" " if how == "odd" else b"") + data, np.uint8))
+        address = buffer.ctypes.data + len(buffer) - len(data)
 
         def read(_, offset, length, destination):
             c.memmove(destination, address + offset, length)
             return OK
 
         source.size = len(data)
-        if how == "bytes":
+        if how in ("bytes", "odd"):
             source.bytes = address
         else:
             source.read = self._hold(_ReadFn(read))

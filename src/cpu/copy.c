@@ -36,9 +36,10 @@ static weft_status gather_chunks(const void *context, uint64_t begin, uint64_t e
 /* ---- transposes --------------------------------------------------------------------------------
  */
 
-typedef uint16_t __attribute__((may_alias)) bits_16;
-typedef uint32_t __attribute__((may_alias)) bits_32;
-typedef uint64_t __attribute__((may_alias)) bits_64;
+/* As in nest.c. */
+typedef uint16_t __attribute__((may_alias, aligned(1))) bits_16;
+typedef uint32_t __attribute__((may_alias, aligned(1))) bits_32;
+typedef uint64_t __attribute__((may_alias, aligned(1))) bits_64;
 
 /* to[r * to_stride + c] = from[c * from_stride + r] */
 #define TRANSPOSE(type)                                                                            \

@@ -66,10 +66,10 @@ void weft_copy_run(uint8_t *to, const uint8_t *from, size_t bytes) {
   for (; i < bytes; i++) to[i] = from[i];
 }
 
-/* Elements of any type are moved as integers. */
-typedef uint16_t __attribute__((may_alias)) bits_16;
-typedef uint32_t __attribute__((may_alias)) bits_32;
-typedef uint64_t __attribute__((may_alias)) bits_64;
+/* Elements of any type are moved as integers; weights lie in a file at any address. */
+typedef uint16_t __attribute__((may_alias, aligned(1))) bits_16;
+typedef uint32_t __attribute__((may_alias, aligned(1))) bits_32;
+typedef uint64_t __attribute__((may_alias, aligned(1))) bits_64;
 
 #define COPY_STRIDED(type)                                                                         \
   {                                                                                                \

@@ -4,12 +4,11 @@
     tests/models/run.py [PATTERN] [-v]
 
 Each model runs on each of its inputs with all passes on, each pass off in turn, all off, and on the
-reference kernels; and its file is handed over in memory, by a reading callback, and in pieces.
-Prints each difference beyond the tolerance (cases/base.py), then `N passed, N failed`, where one is
-a model.
+reference kernels; and its file is handed over in memory, at an odd address, by a reading callback,
+and in pieces. Prints each difference beyond the tolerance (cases/base.py), then `N passed, N
+failed`, where one is a model.
 """
 import argparse
-import os
 import pathlib
 import sys
 import tempfile
@@ -82,6 +81,7 @@ def variants():
         yield f"without {name}", {"disabled_passes": name}, "bytes"
     yield "without passes", {"disabled_passes": "all"}, "bytes"
     yield "reference kernels", {"kernels": "reference"}, "bytes"
+    yield "at an odd address", {}, "odd"
     yield "from a reader", {}, "read"
     yield "fed in pieces", {}, "feed"
 
