@@ -8,7 +8,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 rmSync(`${here}dist`, { recursive: true, force: true });
 await build({
   absWorkingDir: here,
-  entryPoints: ["index", "wasm", "webgpu"].map((name) => `src/${name}.ts`),
+  entryPoints: ["index", "wasm", "webgpu", "tokenizer"].map((name) => `src/${name}.ts`),
   outdir: "dist",
   bundle: true,
   splitting: true,

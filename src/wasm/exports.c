@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/runtime.h"
 #include "base/text.h"
-#include "weft/weft.h"
+#include "weft/weft_llm.h"
 
 #define EXPORT(name) __attribute__((export_name(#name), used))
 #define IMPORT(name) __attribute__((import_module("weft"), import_name(#name)))
@@ -88,19 +88,24 @@ EXPORT(web_memory) double web_memory(const web_context *context, int what) {
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
+/* Room for `length` more bytes and a NUL. */
+static bool reserve_text(web_context *context, size_t length) {
+  weft_heap *heap = &context->runtime->heap;
+  if (context->text_length + length + 1 <= context->text_size) return true;
+  size_t size = 2 * (context->text_length + length) + 256;
+  char *grown = weft_heap_allocate(heap, size);
+  if (!grown) return weft_heap_fail(heap, size, "a text", &context->error) == WEFT_OK;
+  if (context->text) memcpy(grown, context->text, context->text_length);
+  weft_heap_release(heap, context->text, context->text_size);
+  context->text = grown;
+  context->text_size = size;
+  return true;
+}
+
+/* Without memory the text ends early; JSON then does not parse, which JavaScript reports. */
 static void add_text(void *user, const char *text, size_t length) {
   web_context *context = user;
-  weft_heap *heap = &context->runtime->heap;
-  if (context->text_length + length + 1 > context->text_size) {
-    size_t size = 2 * (context->text_length + length) + 256;
-    char *grown = weft_heap_allocate(heap, size);
-    if (!grown)
-      return; /* the text ends early; JSON then does not parse, which the caller reports */
-    if (context->text) memcpy(grown, context->text, context->text_length);
-    weft_heap_release(heap, context->text, context->text_size);
-    context->text = grown;
-    context->text_size = size;
-  }
+  if (!reserve_text(context, length)) return;
   memcpy(context->text + context->text_length, text, length);
   context->text_length += length;
   context->text[context->text_length] = 0;
@@ -299,4 +304,49 @@ int web_session_run(web_context *context, weft_session *session, const weft_bind
   weft_run_options options = {.time_limit_ns = (uint64_t)(time_limit_ms * 1e6)};
   return weft_session_run(session, &options, inputs, input_count, outputs, output_count,
                           &context->error);
+}
+
+/* ---- tokenizers ---------------------------------------------------------------------------- */
+
+EXPORT(web_tokenizer_open)
+weft_tokenizer *web_tokenizer_open(web_context *context, const void *bytes, size_t length) {
+  weft_tokenizer *tokenizer = NULL;
+  weft_tokenizer_open(context->runtime, bytes, length, NULL, &tokenizer, &context->error);
+  return tokenizer;
+}
+EXPORT(web_tokenizer_close) void web_tokenizer_close(weft_tokenizer *tokenizer) {
+  weft_tokenizer_close(&tokenizer);
+}
+
+/* Encodes `count` texts, given as weft_encode_input, as rows of the same length, which is the
+ * answer: 64-bit ids, masks and type ids, one array of capacity / count tokens a row after the
+ * other. With NULL arrays only the length is found. Below 0: a status. */
+EXPORT(web_tokenizer_encode)
+int web_tokenizer_encode(web_context *context, const weft_tokenizer *tokenizer,
+                         const weft_encode_input *inputs, size_t count, size_t max_length,
+                         size_t capacity, int64_t *ids, int64_t *mask, int64_t *type_ids) {
+  weft_encode_options options = weft_encode_options_default();
+  options.max_length = max_length;
+  weft_encoding encoding = {.dtype = WEFT_I64,
+                            .capacity = capacity,
+                            .ids = ids,
+                            .type_ids = type_ids,
+                            .attention_mask = mask};
+  weft_status status =
+      weft_tokenizer_encode(tokenizer, inputs, count, &options, &encoding, &context->error);
+  return status == WEFT_OK ? (int)encoding.length : (int)status;
+}
+
+EXPORT(web_tokenizer_decode)
+const char *web_tokenizer_decode(web_context *context, const weft_tokenizer *tokenizer,
+                                 const int64_t *ids, size_t count, int skip_special) {
+  size_t length = 0;
+  weft_status status = weft_tokenizer_decode(tokenizer, ids, count, skip_special != 0, NULL, 0,
+                                             &length, &context->error);
+  if (status != WEFT_OK) return NULL;
+  start_text(context);
+  if (!reserve_text(context, length)) return NULL;
+  status = weft_tokenizer_decode(tokenizer, ids, count, skip_special != 0, context->text,
+                                 length + 1, &length, &context->error);
+  return status == WEFT_OK ? context->text : NULL;
 }

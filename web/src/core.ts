@@ -30,6 +30,10 @@ const signatures = {
   web_tensor_dims: "p:p",
   web_tensor_data: "p:p",
   web_tensor_bytes: "p:p",
+  web_tokenizer_open: "ppp:p",
+  web_tokenizer_close: "p:v",
+  web_tokenizer_encode: "ppppppppp:n",
+  web_tokenizer_decode: "ppppn:p",
 } as const;
 
 type Exports = { [name in keyof typeof signatures]: (...values: number[]) => number };
@@ -41,7 +45,6 @@ export interface Source {
   read(offset: number, into: Uint8Array): void;
 }
 
-const PAGE = 65536;
 const INITIAL_PAGES = 64;
 
 /** A shared memory as large as the engine lets it become: phones may refuse to reserve 4 GiB. */
@@ -308,7 +311,81 @@ export class Core {
     );
   }
 
-  static readonly pageBytes = PAGE;
+  // ---- tokenizers ---------------------------------------------------------------------------
+
+  openTokenizer(file: Uint8Array): number {
+    return this.withMemory(file.length, (at) => {
+      this.bytes(at, file.length).set(file);
+      return this.check(this.call.web_tokenizer_open(this.context, at, file.length));
+    });
+  }
+
+  /** Rows of `length` tokens, one after the other, for each text. */
+  encode(tokenizer: number, texts: readonly string[], maxLength: number): TokenRows {
+    const encoded = texts.map((text) => textEncoder.encode(text));
+    const inputBytes = 4 * this.pointerSize; // text, its length, no second text
+    const textBytes = encoded.reduce((sum, { length }) => sum + length, 0);
+    return this.withMemory(texts.length * inputBytes + textBytes, (inputs) => {
+      let at = inputs + texts.length * inputBytes;
+      const pointers: number[] = [];
+      for (const bytes of encoded) {
+        this.bytes(at, bytes.length).set(bytes);
+        pointers.push(at, bytes.length, 0, 0);
+        at += bytes.length;
+      }
+      this.writePointers(inputs, pointers);
+      const encode = (capacity: number, arrays: number) => {
+        const [ids, mask, types] = [0, 1, 2].map((i) => (arrays ? arrays + i * capacity * 8 : 0));
+        const { context, call } = this;
+        const count = texts.length;
+        const length = call.web_tokenizer_encode(
+          context,
+          tokenizer,
+          inputs,
+          count,
+          maxLength,
+          capacity,
+          ids!,
+          mask!,
+          types!,
+        );
+        if (length < 0) throw this.failure();
+        return length;
+      };
+      const length = encode(0, 0);
+      const capacity = texts.length * length;
+      return this.withMemory(3 * capacity * 8, (arrays) => {
+        encode(capacity, arrays);
+        const take = (i: number) =>
+          new BigInt64Array(this.memory.buffer, arrays + i * capacity * 8, capacity).slice();
+        return { ids: take(0), mask: take(1), types: take(2), length };
+      });
+    });
+  }
+
+  decode(tokenizer: number, ids: BigInt64Array, skipSpecial: boolean): string {
+    return this.withMemory(ids.byteLength, (at) => {
+      new BigInt64Array(this.memory.buffer, at, ids.length).set(ids);
+      return this.text(
+        this.check(
+          this.call.web_tokenizer_decode(
+            this.context,
+            tokenizer,
+            at,
+            ids.length,
+            skipSpecial ? 1 : 0,
+          ),
+        ),
+      );
+    });
+  }
+}
+
+export interface TokenRows {
+  ids: BigInt64Array;
+  mask: BigInt64Array;
+  types: BigInt64Array;
+  length: number;
 }
 
 export interface OpenOptions {
