@@ -47,16 +47,21 @@ static weft_status index_functions(weft_lowering *l) {
     if (weft_map_find(&l->functions, key) != WEFT_MAP_NONE)
       return weft_fail(l->error, WEFT_INVALID_MODEL, "function '%.*s' is defined more than once",
                        WEFT_STR_ARGS(f->name));
-    if (!weft_map_set(&l->functions, key, i)) return weft_lowering_no_memory(l);
+    if (key.length == 0 || !weft_map_set(&l->functions, key, i)) return weft_lowering_no_memory(l);
   }
   return WEFT_OK;
 }
 
-static const weft_onnx_function *find_function(weft_lowering *l, const weft_onnx_node *node) {
-  if (l->model->function_count == 0) return NULL;
+/* NULL in *out when the node is no call of a local function. */
+static weft_status find_function(weft_lowering *l, const weft_onnx_node *node,
+                                 const weft_onnx_function **out) {
+  *out = NULL;
+  if (l->model->function_count == 0) return WEFT_OK;
   weft_str key = function_key(l, node->domain, node->op_type, node->overload);
+  if (key.length == 0) return weft_lowering_no_memory(l);
   uint32_t index = weft_map_find(&l->functions, key);
-  return index == WEFT_MAP_NONE ? NULL : &l->model->functions[index];
+  if (index != WEFT_MAP_NONE) *out = &l->model->functions[index];
+  return WEFT_OK;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -409,7 +414,8 @@ static weft_status find_operator(weft_lowering *l, const weft_frame *frame,
                      WEFT_STR_ARGS(name), WEFT_STR_ARGS(node->op_type),
                      WEFT_STR_ARGS(domain.length ? domain : WEFT_STR("ai.onnx")));
   }
-  *row = weft_onnx_find_row(&l->operators, &l->scratch, domain, node->op_type, *version);
+  if (!weft_onnx_find_row(&l->operators, &l->scratch, domain, node->op_type, *version, row))
+    return weft_lowering_no_memory(l);
   if (*row) return WEFT_OK;
   weft_str name = weft_lowering_node_name(l, frame);
   return weft_fail(l->error, WEFT_UNSUPPORTED,
@@ -465,7 +471,8 @@ static weft_status step(weft_lowering *l) {
                      "the model has more than %u nodes, those of called functions included",
                      WEFT_MAX_NODES);
   WEFT_TRY(weft_lowering_make_ready(l, frame));
-  const weft_onnx_function *function = find_function(l, weft_frame_node(frame));
+  const weft_onnx_function *function;
+  WEFT_TRY(find_function(l, weft_frame_node(frame), &function));
   if (!function) return lower_operator(l, frame);
   WEFT_TRY(push_function(l, function));
   ++frame->position;

@@ -66,10 +66,10 @@ typedef struct weft_onnx_row {
   void (*lower)(weft_call *call);
   uint32_t parameter;
 } weft_onnx_row;
-/* onnx_lower_table.c */
+/* onnx_lower_table.c. False: no memory. A row that is not found is NULL. */
 bool weft_onnx_index_rows(weft_map *index, weft_arena *arena);
-const weft_onnx_row *weft_onnx_find_row(const weft_map *index, weft_arena *arena, weft_str domain,
-                                        weft_str name, int64_t version);
+bool weft_onnx_find_row(const weft_map *index, weft_arena *arena, weft_str domain, weft_str name,
+                        int64_t version, const weft_onnx_row **out);
 
 /* onnx_lower_names.c */
 weft_scope *weft_lowering_scope(weft_lowering *l, weft_scope *parent); /* NULL: no memory */

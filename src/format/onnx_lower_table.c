@@ -23,20 +23,21 @@ static bool same_operator(const weft_onnx_row *a, const weft_onnx_row *b) {
 /* Rows of one operator stand together: the index names the first of them. */
 bool weft_onnx_index_rows(weft_map *index, weft_arena *arena) {
   weft_map_init(index, arena);
-  bool ok = true;
-  for (uint32_t i = 0; i < ROW_COUNT; ++i)
-    if (i == 0 || !same_operator(&rows[i], &rows[i - 1]))
-      ok &=
-          weft_map_set(index, weft_arena_format(arena, "%s::%s", rows[i].domain, rows[i].name), i);
-  return ok;
+  for (uint32_t i = 0; i < ROW_COUNT; ++i) {
+    if (i > 0 && same_operator(&rows[i], &rows[i - 1])) continue;
+    weft_str key = weft_arena_format(arena, "%s::%s", rows[i].domain, rows[i].name);
+    if (key.length == 0 || !weft_map_set(index, key, i)) return false;
+  }
+  return true;
 }
 
-const weft_onnx_row *weft_onnx_find_row(const weft_map *index, weft_arena *arena, weft_str domain,
-                                        weft_str name, int64_t version) {
+bool weft_onnx_find_row(const weft_map *index, weft_arena *arena, weft_str domain, weft_str name,
+                        int64_t version, const weft_onnx_row **out) {
   weft_str key = weft_arena_format(arena, "%.*s::%.*s", WEFT_STR_ARGS(domain), WEFT_STR_ARGS(name));
   uint32_t first = weft_map_find(index, key);
-  if (first == WEFT_MAP_NONE) return NULL;
+  *out = NULL;
+  if (first == WEFT_MAP_NONE) return key.length > 0;
   for (uint32_t i = first; i < ROW_COUNT && same_operator(&rows[i], &rows[first]); ++i)
-    if (version >= rows[i].first && version <= rows[i].last) return &rows[i];
-  return NULL;
+    if (version >= rows[i].first && version <= rows[i].last) *out = &rows[i];
+  return true;
 }
