@@ -6,7 +6,7 @@
 #define PANEL_BYTES                                                                                \
   32768 /* of a panel's K block: leaves room for A's tile in an L1 cache of 48 KiB */
 #define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
-#define ITEM_COLUMNS     256
+#define ITEM_COLUMNS     512
 #define ITEM_COLUMNS_MIN 32
 #define ITEMS_PER_THREAD 4
 
