@@ -1,8 +1,6 @@
 """MatMul and Gemm: batches, vectors, transposes, biases, epilogues."""
 import itertools
 
-import numpy as np
-
 from .base import case, random, rng_for
 
 
