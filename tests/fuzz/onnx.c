@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "tests/attempt.h"
+#include "tests/fuzz/proto_mutator.h"
 
 enum { MODEL_MEMORY = 16 << 20 };
 
