@@ -18,3 +18,6 @@ set(WEFT_KERNEL_TARGETS_wasm_a simd128)
 set(WEFT_KERNEL_TARGETS_wasm_b relaxed)
 set(WEFT_KERNEL_TARGETS_wasm_c relaxed)
 set(WEFT_KERNEL_FLAGS_avx2 -mavx2 -mfma -mf16c)
+# clang's default order for wasm takes a tile's loads first and spills its accumulators.
+set(WEFT_KERNEL_FLAGS_simd128 "SHELL:-mllvm -pre-RA-sched=linearize")
+set(WEFT_KERNEL_FLAGS_relaxed "SHELL:-mllvm -pre-RA-sched=linearize")

@@ -16,26 +16,19 @@ typedef struct tile_b { /* vector j of b[k] = at[j / 2 * panel + j % 2 * WEFT_LA
 } tile_b;
 
 /* acc[i * vectors + j] += sum over `depth` steps of k of a[i][k] * b[k][j], for rows x vectors
- * accumulators. k is unrolled by 4; every element is summed in the order of k whatever the tile, so
- * that a row's result does not depend on the rows around it. */
+ * accumulators. Every element is summed in the order of k whatever the tile is, so that a row's
+ * result does not depend on the rows around it. */
 VEC_INLINE void tile_product(const int rows, const int vectors, size_t depth, tile_a a, tile_b b,
                              f32v *acc) {
-#define TILE_STEP(k)                                                                               \
-  {                                                                                                \
-    f32v bs[8];                                                                                    \
-    VEC_FOR(j, vectors)                                                                            \
-    bs[j] =                                                                                        \
-        f32v_load(b.at + (size_t)(j / 2) * b.panel + (size_t)(j % 2 * WEFT_LANES) + (k) * b.row);  \
-    VEC_FOR(i, rows) {                                                                             \
-      f32v s = f32v_load_splat(a.at + (size_t)i * a.row + (k) * a.step);                           \
-      VEC_FOR(j, vectors) acc[i * vectors + j] = f32v_fma(s, bs[j], acc[i * vectors + j]);         \
-    }                                                                                              \
+  VEC_LOOP for (; depth > 0; depth--, a.at += a.step, b.at += b.row) {
+    f32v bs[8];
+    VEC_FOR(j, vectors)
+    bs[j] = f32v_load(b.at + (size_t)(j / 2) * b.panel + (size_t)(j % 2 * WEFT_LANES));
+    VEC_FOR(i, rows) {
+      f32v s = f32v_load_splat(a.at + (size_t)i * a.row);
+      VEC_FOR(j, vectors) acc[i * vectors + j] = f32v_fma(s, bs[j], acc[i * vectors + j]);
+    }
   }
-  for (; depth >= 4; depth -= 4, a.at += 4 * a.step, b.at += 4 * b.row) {
-    TILE_STEP(0) TILE_STEP(1) TILE_STEP(2) TILE_STEP(3)
-  }
-  for (; depth > 0; depth--, a.at += a.step, b.at += b.row) TILE_STEP(0)
-#undef TILE_STEP
 }
 
 #endif

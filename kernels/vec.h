@@ -30,6 +30,16 @@
 #else
 #define VEC_UNROLL _Pragma("GCC unroll 16")
 #endif
+/* Before an innermost loop that is worth unrolling. Not for wasm: there clang regroups the unrolled
+ * steps by accumulator, with more vectors alive than there are registers, and engines unroll too.
+ */
+#if defined(__wasm__)
+#define VEC_LOOP _Pragma("clang loop unroll(disable)")
+#elif defined(__clang__)
+#define VEC_LOOP _Pragma("clang loop unroll_count(4)")
+#else
+#define VEC_LOOP _Pragma("GCC unroll 4")
+#endif
 #define VEC_FOR(i, n) VEC_UNROLL for (int i = 0; i < (n); i++)
 
 typedef float f32v __attribute__((vector_size(WEFT_LANES * 4)));

@@ -11,7 +11,7 @@ float WEFT_KERNEL_NAME(peak)(size_t steps, const float *operands);
 float WEFT_KERNEL_NAME(peak)(size_t steps, const float *operands) {
   f32v acc[12], a = f32v_load_splat(operands), b = f32v_load_splat(operands + 1);
   VEC_FOR(i, 12) acc[i] = f32v_splat((float)i);
-  for (; steps > 0; steps--) VEC_FOR(i, 12) acc[i] = f32v_fma(a, b, acc[i]);
+  VEC_LOOP for (; steps > 0; steps--) VEC_FOR(i, 12) acc[i] = f32v_fma(a, b, acc[i]);
   VEC_FOR(i, 11) acc[0] += acc[i + 1];
   return f32v_sum(acc[0]);
 }
