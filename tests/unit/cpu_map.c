@@ -198,7 +198,7 @@ static wide integer_result(weft_expr_op op, wide a, wide b, weft_dtype dtype) {
   case WEFT_EXPR_SHIFT_LEFT:
     return b < 0 || b >= bits ? 0 : (wide)((unsigned __int128)a << b);
   case WEFT_EXPR_SHIFT_RIGHT:
-    return b < 0 || b >= 64 ? 0 : a >> b;
+    return b < 0 || b >= 64 ? (a < 0 ? -1 : 0) : a >> b;
   case WEFT_EXPR_ABS:
     return a < 0 ? -a : a;
   case WEFT_EXPR_NEG:
