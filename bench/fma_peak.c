@@ -1,5 +1,6 @@
-/* fma_peak.c - the limit of f32 arithmetic on 128-bit vectors, as wasm has them: fused multiply-adds on registers alone, on one
- * thread. Prints GFLOP/s, the best of several short runs. */
+/* fma_peak.c - the limit of f32 arithmetic on 128-bit vectors, as wasm has them: fused
+ * multiply-adds on registers alone, on one thread. Prints GFLOP/s, the best of several short runs.
+ */
 #include <stdio.h>
 #include <time.h>
 
@@ -9,7 +10,8 @@
 
 typedef float f32x4 __attribute__((vector_size(16)));
 
-/* Enough independent sums to hide the latency of 4 to 5 cycles at two fused multiply-adds a cycle. */
+/* Enough independent sums to hide the latency of 4 to 5 cycles at two fused multiply-adds a cycle.
+ */
 enum { SUMS = 12, STEPS = 2000000 };
 
 static double seconds(void) {

@@ -1,7 +1,7 @@
 /* convert.c - conversions between storage types. x and y need no alignment. */
+#include "base/memory.h"
 #include "kernels/target.h"
 #include "kernels/vec.h"
-#include "base/memory.h"
 
 static float from_bits(uint32_t bits) {
   float f;

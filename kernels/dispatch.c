@@ -1,7 +1,7 @@
 /* dispatch.c - hands out the tables of kernels (table.c) that this build carries (targets.inc) and
  * the processor can run. */
-#include "kernels/kernels.h"
 #include "base/memory.h"
+#include "kernels/kernels.h"
 
 #define WEFT_TARGET_ENTRY(name, features) extern const weft_kernels weft_kernels_##name;
 #include "kernels/targets.inc"

@@ -1,6 +1,6 @@
 /* convert.c (reference) - conversions between storage types, from the definition of the formats. */
-#include "kernels/target.h"
 #include "base/memory.h"
+#include "kernels/target.h"
 
 static float from_bits(uint32_t bits) {
   float f;

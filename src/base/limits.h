@@ -17,7 +17,7 @@
 #define WEFT_MAX_DIMS               64u  /* read from a file; WEFT_RANK_MAX of them can be used */
 #define WEFT_MAX_MESSAGE_DEPTH      64u  /* nested protobuf messages */
 #define WEFT_MAX_SUBGRAPH_DEPTH     8u
-#define WEFT_MAX_FUNCTION_DEPTH     16u /* nested calls while inlining */
+#define WEFT_MAX_FUNCTION_DEPTH     16u          /* nested calls while inlining */
 #define WEFT_MAX_LOWERING_BYTES     (256u << 20) /* of working memory while a graph is lowered */
 #define WEFT_MAX_FUNCTIONS          (1u << 12)
 #define WEFT_MAX_ELEMENTS           (1ull << 40) /* of a tensor */

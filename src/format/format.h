@@ -1,4 +1,5 @@
-/* format.h - untrusted bytes -> graph. What a loader leaves behind: the graph and what a user may ask about the file. */
+/* format.h - untrusted bytes -> graph. What a loader leaves behind: the graph and what a user may
+ * ask about the file. */
 #ifndef WEFT_FORMAT_FORMAT_H
 #define WEFT_FORMAT_FORMAT_H
 
@@ -19,8 +20,8 @@ typedef struct weft_file {
   uint64_t weight_bytes, node_count;
 } weft_file;
 
-/* How weights come: BORROW leaves them in the caller's memory, COPY gives each memory of its own, DEFER remembers
- * where in `source` they lie. */
+/* How weights come: BORROW leaves them in the caller's memory, COPY gives each memory of its own,
+ * DEFER remembers where in `source` they lie. */
 typedef enum weft_payload_mode {
   WEFT_PAYLOAD_BORROW,
   WEFT_PAYLOAD_COPY,
@@ -32,10 +33,12 @@ typedef struct weft_onnx_parser weft_onnx_parser;
 weft_status weft_onnx_parser_open(weft_heap *heap, weft_payload_mode mode,
                                   const weft_source *source, const weft_model_options *options,
                                   weft_onnx_parser **out, weft_error *error);
-/* In DEFER mode the parser may skip: *next is the absolute offset of the byte it wants to see next. */
+/* In DEFER mode the parser may skip: *next is the absolute offset of the byte it wants to see next.
+ */
 weft_status weft_onnx_parser_feed(weft_onnx_parser *parser, const uint8_t *bytes, size_t length,
                                   uint64_t *next, weft_error *error);
-/* Structure is checked by now; lowers to `out` (released by weft_graph_release(&out->graph)), infers and verifies. */
+/* Structure is checked by now; lowers to `out` (released by weft_graph_release(&out->graph)),
+ * infers and verifies. */
 weft_status weft_onnx_parser_finish(weft_onnx_parser *parser, weft_file *out, weft_error *error);
 void weft_onnx_parser_close(weft_onnx_parser **parser);
 

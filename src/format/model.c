@@ -34,8 +34,7 @@ void weft_model_release(weft_model *model) {
 
 void weft_model_drop_weights(weft_model *model) {
   weft_graph *graph = &model->file.graph;
-  for (uint32_t i = 0; i < graph->value_count; i++)
-    weft_buffer_release(&graph->values[i].data);
+  for (uint32_t i = 0; i < graph->value_count; i++) weft_buffer_release(&graph->values[i].data);
   model->consumed = true;
 }
 

@@ -1,4 +1,5 @@
-/* model.h - the model object's inside: a parsed file, shared by reference with the sessions on it. */
+/* model.h - the model object's inside: a parsed file, shared by reference with the sessions on it.
+ */
 #ifndef WEFT_FORMAT_MODEL_H
 #define WEFT_FORMAT_MODEL_H
 
@@ -15,7 +16,8 @@ struct weft_model {
 weft_model *weft_model_retain(weft_model *model);
 /* The last release frees the model. */
 void weft_model_release(weft_model *model);
-/* Lets go of the model's share of every weight (sessions keep theirs). weft_model_close does so; a consuming session too. */
+/* Lets go of the model's share of every weight (sessions keep theirs). weft_model_close does so; a
+ * consuming session too. */
 void weft_model_drop_weights(weft_model *model);
 
 #endif

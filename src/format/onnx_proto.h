@@ -1,6 +1,7 @@
-/* onnx_proto.h - onnx.proto3 as plain C structs: what the wire decoder (onnx_wire.c, driven by the field tables in onnx_proto.c)
- * fills and the lowering (onnx_lower*.c) reads. Everything lies in the parser's arena; text ends with NUL. Fields that the
- * runtime has no use for (doc strings of nodes, training info, device configurations) are skipped on the wire. */
+/* onnx_proto.h - onnx.proto3 as plain C structs: what the wire decoder (onnx_wire.c, driven by the
+ * field tables in onnx_proto.c) fills and the lowering (onnx_lower*.c) reads. Everything lies in
+ * the parser's arena; text ends with NUL. Fields that the runtime has no use for (doc strings of
+ * nodes, training info, device configurations) are skipped on the wire. */
 #ifndef WEFT_FORMAT_ONNX_PROTO_H
 #define WEFT_FORMAT_ONNX_PROTO_H
 
@@ -16,8 +17,8 @@ typedef struct weft_onnx_operator_set {
   int64_t version;
 } weft_onnx_operator_set;
 
-/* A tensor's elements end up in `data`, row-major little-endian in the element type, whichever field carried them; or at an
- * external location. `strings` for STRING tensors. */
+/* A tensor's elements end up in `data`, row-major little-endian in the element type, whichever
+ * field carried them; or at an external location. `strings` for STRING tensors. */
 typedef struct weft_onnx_tensor {
   weft_str name;
   int64_t *dims;
