@@ -1,5 +1,6 @@
-// bench.mjs - the speed figures: Weft in wasm (tiers A and B) against onnxruntime-web, in one process, taking turns, so that a
-// machine that changes its speed changes it for all. `./dev bench` calls it; it prints a table and writes build/bench.json.
+// bench.mjs - the speed figures: Weft in wasm (tiers A and B) against onnxruntime-web, in one
+// process, taking turns, so that a machine that changes its speed changes it for all. `./dev bench`
+// calls it; it prints a table and writes build/bench.json.
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -105,7 +106,10 @@ async function runCase(sessions, makeFeeds) {
   return takeTurns(works, Number(options.seconds));
 }
 
-/** The largest difference between what two contenders answer: a speed without it would be worth nothing. */
+/**
+ * The largest difference between what two contenders answer: a speed without it would be worth
+ * nothing.
+ */
 async function difference(sessions, makeFeeds) {
   const answers = [];
   for (const [session, Tensor] of Object.values(sessions)) {
@@ -135,7 +139,8 @@ async function benchMatmul() {
   const flops = 2 * 384 * 384 * 1536;
   const result = { difference: await difference(sessions, matmulFeeds), shares: [] };
   result.runs = await runCase(sessions, matmulFeeds);
-  // The product alone, as the runtime times its steps, against the peak measured right before and after.
+  // The product alone, as the runtime times its steps, against the peak measured right before and
+  // after.
   for (let i = 0; i < 7; i++) {
     const peak = peakGflops();
     for (const tier of ["b", "a"]) {

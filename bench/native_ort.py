@@ -32,7 +32,8 @@ def main():
     for shape in shapes:
         batch, tokens = map(int, shape.split("x"))
         feeds = {
-            "input_ids": np.arange(batch * tokens, dtype=np.int64).reshape(batch, tokens) % 20000 + 1000,
+            "input_ids": np.arange(batch * tokens, dtype=np.int64).reshape(batch, tokens)
+            % 20000 + 1000,
             "attention_mask": np.ones((batch, tokens), np.int64),
             "token_type_ids": np.zeros((batch, tokens), np.int64),
         }

@@ -1,5 +1,5 @@
-# What has to be compiled how. Each target's sources are compiled once more for that target, with its
-# definition (and flags) on top of WEFT_KERNEL_FLAGS; dispatch.c once.
+# What has to be compiled how. Each target's sources are compiled once more for that target, with
+# its definition (and flags) on top of WEFT_KERNEL_FLAGS; dispatch.c once.
 set(WEFT_KERNEL_FLAGS -O3 -ffp-contract=off -fno-math-errno)
 set(WEFT_KERNEL_COMMON_SOURCES kernels/dispatch.c)
 set(WEFT_KERNEL_REFERENCE_SOURCES kernels/table.c kernels/reference/convert.c

@@ -1,4 +1,5 @@
-// build.mjs - makes web/dist: one minified chunk behind the entries, the types, and the wasm files of build/wasm-*.
+// build.mjs - makes web/dist: one minified chunk behind the entries, the types, and the wasm files
+// of build/wasm-*.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -4,7 +4,7 @@
 #include "cpu/nest.h"
 
 #define CHUNK_BYTES 32768
-#define BLOCK       16 /* rows and columns of a transposed block: one cache line of 4-byte elements */
+#define BLOCK       16 /* rows and columns of a transposed block: a cache line of 4-byte elements */
 
 typedef struct copy_state {
   weft_work work;

@@ -1,7 +1,8 @@
-"""Protobuf and ONNX messages by hand: every message is bytes, so that a test can write what no library would.
+"""Protobuf and ONNX messages by hand: every message is bytes, so that a test can write what no
+library would.
 
-A message is the concatenation of fields: field(number, value). An int becomes a varint, a float a fixed32, text and bytes
-a length-delimited field, a list a field for each of its items.
+A message is the concatenation of fields: field(number, value). An int becomes a varint, a float a
+fixed32, text and bytes a length-delimited field, a list a field for each of its items.
 """
 
 import struct

@@ -1,9 +1,13 @@
-// core.ts - the wasm module: loading it, and its exports (src/wasm/exports.c) as typed functions. The only file that knows
-// pointers. Pointers are numbers here on every tier; on memory64 they become BigInts at the border.
+// core.ts - the wasm module: loading it, and its exports (src/wasm/exports.c) as typed functions.
+// The only file that knows pointers. Pointers are numbers here on every tier; on memory64 they
+// become BigInts at the border.
 
 import { type Tier } from "./tiers.js";
 
-/** "p" is a pointer or size, "n" a number; what stands before ":" goes in, after it comes out ("v": nothing). */
+/**
+ * "p" is a pointer or size, "n" a number; what stands before ":" goes in, after it comes out ("v":
+ * nothing).
+ */
 const signatures = {
   web_open: "n:p",
   web_error: "p:p",
@@ -79,7 +83,10 @@ export class Core {
   private readonly context: number;
   private readonly sources = new Map<number, Source>();
   private nextSource = 1;
-  /** Set while a model is opened: locations of external data, progress. Calls into the core do not nest. */
+  /**
+   * Set while a model is opened: locations of external data, progress. Calls into the core do not
+   * nest.
+   */
   private resolve: (location: string) => Source | undefined = () => undefined;
   private progress: (done: number, total: number) => boolean = () => true;
   /** What a callback threw; wasm frames lie between it and the caller. */
@@ -177,7 +184,10 @@ export class Core {
     return this.tier === "c" ? Number(view.getBigUint64(at, true)) : view.getUint32(at, true);
   }
 
-  /** UTF-8 at `at`; to the final NUL where no length is given. TextDecoder refuses shared memory, so a copy is decoded. */
+  /**
+   * UTF-8 at `at`; to the final NUL where no length is given. TextDecoder refuses shared memory,
+   * so a copy is decoded.
+   */
   text(at: number, length?: number): string {
     if (length === undefined) {
       const all = new Uint8Array(this.memory.buffer);
@@ -216,14 +226,16 @@ export class Core {
     return handle;
   }
 
-  // ---- models and sessions ------------------------------------------------------------------------
+  // ---- models and sessions --------------------------------------------------------------------
 
   private addSource(source: Source): number {
     this.sources.set(this.nextSource, source);
     return this.nextSource++;
   }
 
-  /** Opens a model and a session on it. Sources are read until the session is open, and not after. */
+  /**
+   * Opens a model and a session on it. Sources are read until the session is open, and not after.
+   */
   openSession(
     open: (core: Core) => number,
     options: OpenOptions,

@@ -1,5 +1,5 @@
-// env.ts - the `env` of onnxruntime-common. Its parts are own, enumerable objects that stay the same for good: users (and
-// Transformers.js) spread it and then write into the parts.
+// env.ts - the `env` of onnxruntime-common. Its parts are own, enumerable objects that stay the
+// same for good: users (and Transformers.js) spread it and then write into the parts.
 
 export type LogLevel = "verbose" | "info" | "warning" | "error" | "fatal";
 const levels: readonly LogLevel[] = ["verbose", "info", "warning", "error", "fatal"];
@@ -34,7 +34,8 @@ export function coreLogLevel(): number {
   return Math.min(levels.indexOf(logLevel), 3);
 }
 
-// versions.web stays undefined: Transformers.js would take it for the version of a package to download 27 MB of.
+// versions.web stays undefined: Transformers.js would take it for the version of a package to
+// download 27 MB of.
 export const env: Env = {
   debug: false,
   trace: false,

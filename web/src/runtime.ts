@@ -1,4 +1,5 @@
-// runtime.ts - one core per tier and page, loaded on first need. Calls into a core do not overlap: work on it queues.
+// runtime.ts - one core per tier and page, loaded on first need. Calls into a core do not overlap:
+// work on it queues.
 
 import { Core } from "./core.js";
 import { coreLogLevel, env } from "./env.js";
@@ -30,7 +31,8 @@ async function compile(tier: Tier): Promise<WebAssembly.Module> {
   try {
     return await WebAssembly.compileStreaming(fetch(location));
   } catch {
-    // A server that does not say application/wasm; or the fetch failed, and this fails with the reason.
+    // A server that does not say application/wasm; or the fetch failed, and this fails with the
+    // reason.
     return WebAssembly.compile((await downloadWhole(location)) as BufferSource);
   }
 }

@@ -359,7 +359,10 @@ function isTensorLike(value: unknown): value is Tensor {
   );
 }
 
-/** The CPU does all work for now; a page that asks for something else is told, once per session, and served. */
+/**
+ * The CPU does all work for now; a page that asks for something else is told, once per session,
+ * and served.
+ */
 function checkProviders(options: SessionOptions): void {
   const names = (options.executionProviders ?? []).map((entry) =>
     typeof entry === "string" ? entry : entry.name,

@@ -1,4 +1,5 @@
-// tensor.ts - the Tensor of onnxruntime-common: a typed array with dimensions. Data lives in JavaScript; runs copy it in and out.
+// tensor.ts - the Tensor of onnxruntime-common: a typed array with dimensions. Data lives in
+// JavaScript; runs copy it in and out.
 
 export type TensorType =
   | "float32"
@@ -40,7 +41,10 @@ interface ArrayConstructor {
 /** float16 is a Float16Array where the engine has one, else the bits as a Uint16Array. */
 const float16Array = (globalThis as { Float16Array?: ArrayConstructor }).Float16Array;
 
-/** By type: the number of ONNX TensorProto.DataType, which the core uses too, and the array that holds it. */
+/**
+ * By type: the number of ONNX TensorProto.DataType, which the core uses too, and the array that
+ * holds it.
+ */
 const types: Record<TensorType, { code: number; array?: ArrayConstructor }> = {
   float32: { code: 1, array: Float32Array as unknown as ArrayConstructor },
   uint8: { code: 2, array: Uint8Array as unknown as ArrayConstructor },

@@ -1,5 +1,6 @@
-// tiers.ts - which of the wasm files this engine takes. An unknown opcode fails a whole module, so there is one file per
-// tier, and each probe is a module of one function that the engine validates or not.
+// tiers.ts - which of the wasm files this engine takes. An unknown opcode fails a whole module, so
+// there is one file per tier, and each probe is a module of one function that the engine validates
+// or not.
 
 export type Tier = "a" | "b" | "c";
 
@@ -33,7 +34,8 @@ export function hasMemory64(): boolean {
 const WASM32_MODEL_BYTES_MAX = 3.5 * 2 ** 30;
 
 /**
- * The tier for a model of `modelBytes` (0: not known). `simd` is env.wasm.simd: "fixed" asks for plain 128-bit SIMD.
+ * The tier for a model of `modelBytes` (0: not known). `simd` is env.wasm.simd: "fixed" asks for
+ * plain 128-bit SIMD.
  */
 export function chooseTier(modelBytes: number, simd: boolean | string | undefined): Tier {
   if (modelBytes > WASM32_MODEL_BYTES_MAX && hasMemory64()) return "c";

@@ -1,4 +1,5 @@
-// tokenizer.ts - the entry `weft-web/tokenizer`: text to token ids and back, by the core's tokenizers.
+// tokenizer.ts - the entry `weft-web/tokenizer`: text to token ids and back, by the core's
+// tokenizers.
 
 import type { Core } from "./core.js";
 import { env } from "./env.js";
