@@ -53,6 +53,7 @@ static weft_status do_chunks(shared *job, uint8_t *scratch, weft_error *error) {
     WEFT_TRY(interrupted(job->execution, chunk, error));
     uint64_t end = weft_min_u64(begin + work->grain, work->items);
     WEFT_TRY(work->run(job->context, begin, end, scratch, error));
+    if (end == work->items) return WEFT_OK;
   }
 }
 
