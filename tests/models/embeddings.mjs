@@ -1,10 +1,11 @@
 // Compares hidden states with the reference that embeddings.py wrote (index.json and data.bin), for
 // any runtime that JavaScript can call: Node with one of the wasm tiers, or a page.
 //
-//   node tests/models/embeddings.mjs PACKAGE [FOLDER]
+//   node tests/models/embeddings.mjs PACKAGE [FOLDER [WASM]]
 //
-// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor); FOLDER is build/embeddings
-// by default. The exit status is 1 if a batch differs too much.
+// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor, env); FOLDER is
+// build/embeddings by default; WASM is a wasm file to use in place of the one that the package picks
+// (env.wasm.wasmBinary). The exit status is 1 if a batch differs too much.
 
 /** Mean of the rows whose mask is set: [batch] of Float64Array(width). */
 function pool(hidden, mask, batch, sequence, width) {
@@ -96,7 +97,7 @@ export function runnerFor({ Tensor }, session) {
   };
 }
 
-async function main(packagePath, folder = "build/embeddings") {
+async function main(packagePath, folder = "build/embeddings", wasm = undefined) {
   const { open, readFile } = await import("node:fs/promises");
   const { pathToFileURL } = await import("node:url");
   const index = JSON.parse(await readFile(`${folder}/index.json`, "utf8"));
@@ -107,6 +108,7 @@ async function main(packagePath, folder = "build/embeddings") {
     return bytes.buffer;
   };
   const runtime = await import(pathToFileURL(packagePath).href);
+  if (wasm) runtime.env.wasm.wasmBinary = await readFile(wasm);
   const session = await runtime.InferenceSession.create(await readFile(index.model));
   const start = performance.now();
   const total = await compare(index, read, runnerFor(runtime, session));
