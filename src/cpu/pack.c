@@ -54,7 +54,8 @@ static weft_status pack_all(const packing *job, weft_heap *heap, weft_error *err
     return WEFT_OK;
   }
   uint64_t row_bytes = job->n * sizeof(float);
-  uint64_t piece_rows = 1 + PIECE_BYTES / row_bytes, bytes = piece_rows * row_bytes;
+  uint64_t piece_rows = weft_min_u64(job->k, 1 + PIECE_BYTES / row_bytes);
+  uint64_t bytes = piece_rows * row_bytes;
   float *piece = weft_heap_allocate(heap, bytes);
   if (piece == NULL) return weft_heap_fail(heap, bytes, "packing a weight", error);
   weft_status status = pack_pieces(job, piece, piece_rows, error);

@@ -69,8 +69,11 @@ static weft_status run_pass(const pass *entry, weft_graph *graph, const weft_opt
   WEFT_TRY(entry->run(graph, context, error));
 #ifdef WEFT_VERIFY_PASSES /* debug and test builds */
   weft_error broken;
-  if (weft_graph_verify(graph, &broken) != WEFT_OK) {
-    return weft_fail(error, WEFT_INTERNAL, "after rewrite %s: %s", entry->name, broken.message);
+  weft_status status = weft_graph_verify(graph, &broken);
+  if (status != WEFT_OK) {
+    if (status == WEFT_INVALID_MODEL)
+      status = WEFT_INTERNAL; /* the rewrite's fault, not the file's */
+    return weft_fail(error, status, "after rewrite %s: %s", entry->name, broken.message);
   }
 #endif
   return WEFT_OK;
