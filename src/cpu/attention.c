@@ -29,8 +29,7 @@ bool weft_cpu_takes_attention(const weft_node *node, uint32_t input, const weft_
   return array->dims[3] == 1 || array->strides[3] == 1;
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static weft_status run_blocks(const void *context, uint64_t begin, uint64_t end, uint8_t *scratch,
                               weft_error *error) {
@@ -59,8 +58,6 @@ static weft_status run_blocks(const void *context, uint64_t begin, uint64_t end,
   return WEFT_OK;
 }
 
-/* Rows before the first key of a causal product with more queries than keys see nothing: the
- * kernel's offset cannot be negative. */
 static weft_status run_attention(const weft_step *step, const weft_execution *execution,
                                  weft_error *error) {
   const attention_state *state = step->state;
@@ -75,8 +72,7 @@ static weft_status run_attention(const weft_step *step, const weft_execution *ex
   return WEFT_OK;
 }
 
-/* ---- preparation -------------------------------------------------------------------------------
- */
+/* ---- preparation ---------------------------------------------------------------------------- */
 
 /* q, k or v: in place by strides where it is f32. */
 static weft_status prepare_side(weft_operand *operand, const weft_cpu *cpu, weft_step *step,
@@ -156,6 +152,7 @@ weft_status weft_cpu_prepare_attention(const weft_cpu *cpu, weft_step *step, wef
   state->args.value_size = (size_t)v->dims[3];
   state->args.scale = step->node->attributes.attention.scale;
   state->args.causal = step->node->attributes.attention.causal;
+  /* Its first queries would see no key, which the kernel's causal_offset cannot say. */
   if (state->args.causal && state->queries > keys)
     return weft_fail(error, WEFT_UNSUPPORTED, "causal attention with more queries than keys");
   state->args.causal_offset = state->args.causal ? (size_t)(keys - state->queries) : 0;

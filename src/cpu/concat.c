@@ -3,8 +3,7 @@
 #include "cpu/internal.h"
 #include "cpu/nest.h"
 
-/* ---- concat ------------------------------------------------------------------------------------
- */
+/* ---- concat --------------------------------------------------------------------------------- */
 
 /* Output [outer, axis x inner]: of each input a run of run[i] elements per outer. Items: outer. */
 typedef struct concat_state {
@@ -73,8 +72,7 @@ weft_status weft_cpu_prepare_concat(const weft_cpu *cpu, weft_step *step, weft_a
   return WEFT_OK;
 }
 
-/* ---- pad ---------------------------------------------------------------------------------------
- */
+/* ---- pad ------------------------------------------------------------------------------------ */
 
 /* Items: rows of the output's last dimension. */
 typedef struct pad_state {

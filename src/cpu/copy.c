@@ -33,8 +33,7 @@ static weft_status gather_chunks(const void *context, uint64_t begin, uint64_t e
   return WEFT_OK;
 }
 
-/* ---- transposes --------------------------------------------------------------------------------
- */
+/* ---- transposes ----------------------------------------------------------------------------- */
 
 /* As in nest.c. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) bits_16;
@@ -106,8 +105,7 @@ static weft_status transpose_items(const void *context, uint64_t begin, uint64_t
   return WEFT_OK;
 }
 
-/* ---- preparation -------------------------------------------------------------------------------
- */
+/* ---- preparation ---------------------------------------------------------------------------- */
 
 static weft_status run_copy(const weft_step *step, const weft_execution *execution,
                             weft_error *error) {

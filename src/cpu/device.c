@@ -60,6 +60,8 @@ weft_status weft_cpu_prepare_if(const weft_cpu *cpu, weft_step *step, weft_arena
 static weft_status blame(const weft_step *step, weft_status status, weft_error *error) {
   if (error == NULL) return status;
   weft_error cause = *error;
+  if (step->node == NULL) /* an input of the graph that is an output too */
+    return weft_fail(error, status, "copy of an output: %s", cause.message);
   return weft_fail(error, status, "node '%.*s' (%s): %s", WEFT_STR_ARGS(step->node->name),
                    step->is_copy ? "copy" : op_names[step->node->op], cause.message);
 }

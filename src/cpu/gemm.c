@@ -10,8 +10,7 @@
 #define ITEM_COLUMNS_MIN 32
 #define ITEMS_PER_THREAD 4
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 /* An item: rows [tile, tile_end) of tiles and panels [panel, panel_end) of one batch. */
 typedef struct item {
@@ -149,8 +148,7 @@ static weft_status run_items(const void *context, uint64_t begin, uint64_t end, 
   return WEFT_OK;
 }
 
-/* ---- preparation -------------------------------------------------------------------------------
- */
+/* ---- preparation ---------------------------------------------------------------------------- */
 
 static uint64_t divide_up(uint64_t a, uint64_t b) {
   return (a + b - 1) / b;

@@ -4,8 +4,7 @@
 #include "cpu/internal.h"
 #include "cpu/nest.h"
 
-/* ---- shape -------------------------------------------------------------------------------------
- */
+/* ---- shape ---------------------------------------------------------------------------------- */
 
 static weft_status run_shape(const weft_step *step, const weft_execution *execution,
                              weft_error *error) {
@@ -27,8 +26,7 @@ weft_status weft_cpu_prepare_shape(const weft_cpu *cpu, weft_step *step, weft_ar
   return WEFT_OK;
 }
 
-/* ---- range -------------------------------------------------------------------------------------
- */
+/* ---- range ---------------------------------------------------------------------------------- */
 
 /* One element of an input, as the class that it is held as. */
 typedef union scalar {
@@ -94,8 +92,7 @@ weft_status weft_cpu_prepare_range(const weft_cpu *cpu, weft_step *step, weft_ar
   return WEFT_OK;
 }
 
-/* ---- fill --------------------------------------------------------------------------------------
- */
+/* ---- fill ----------------------------------------------------------------------------------- */
 
 static weft_status run_fill(const weft_step *step, const weft_execution *execution,
                             weft_error *error) {

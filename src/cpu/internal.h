@@ -38,8 +38,7 @@ weft_status weft_cpu_pack(const weft_device *device, const weft_graph *graph, co
 /* Floats of a k x n matrix in panels. */
 uint64_t weft_cpu_panel_elements(const weft_kernels *kernels, uint64_t k, uint64_t n);
 
-/* ---- scratch and threads (parallel.c) ----------------------------------------------------------
- */
+/* ---- scratch and threads (parallel.c) ------------------------------------------------------- */
 
 /* Takes 64-byte aligned bytes of the step's scratch: their offset there. */
 uint64_t weft_cpu_scratch(weft_step *step, uint64_t bytes);

@@ -2,6 +2,7 @@
  * on unsigned types. */
 #include "cpu/loops.h"
 
+/* Unary operations have their operand twice, so that one macro serves. */
 #define LOOP(name, type, result, expression)                                                       \
   static bool name(size_t n, const void *const *x, void *y, const weft_range *range) {             \
     (void)range;                                                                                   \
@@ -14,7 +15,6 @@
     }                                                                                              \
     return true;                                                                                   \
   }
-/* Unary operations read their operand twice, so that one macro serves. */
 
 /* Division answers false when a divisor is zero. */
 #define LOOP_DIVIDE(name, type, expression)                                                        \

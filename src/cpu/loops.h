@@ -25,5 +25,4 @@ weft_loop_fn *weft_loop_of(weft_expr_op op, weft_class held);
 weft_loop_fn weft_loop_wrap_signed, weft_loop_wrap_unsigned, weft_loop_clamp_signed,
     weft_loop_clamp_unsigned;
 
-/* The class of a select's values has no influence but its size. */
 #endif

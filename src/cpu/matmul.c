@@ -12,8 +12,7 @@ bool weft_cpu_takes_matmul(const weft_node *node, uint32_t input, const weft_arr
          array->strides[array->rank - 1] == 1;
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------
- */
+/* ---- shapes --------------------------------------------------------------------------------- */
 
 /* Strides as the product reads them: the array's own, or those of its converted copy. */
 static void read_strides(const weft_array *array, bool converted, weft_array *out) {
@@ -69,8 +68,7 @@ static void set_shapes(weft_matmul *matmul, const weft_array *output) {
   matmul->batches = weft_extent(matmul->batch.dims, 0, matmul->batch.rank);
 }
 
-/* ---- epilogue ----------------------------------------------------------------------------------
- */
+/* ---- epilogue ------------------------------------------------------------------------------- */
 
 /* A product that is only stored in another type. */
 static weft_status make_identity(weft_arena *arena, weft_dtype dtype, const weft_expr **out,
@@ -104,8 +102,7 @@ static weft_status prepare_epilogue(weft_matmul *matmul, weft_step *step, weft_a
                            arena, error);
 }
 
-/* ---- preparation -------------------------------------------------------------------------------
- */
+/* ---- preparation ---------------------------------------------------------------------------- */
 
 static weft_status run_matmul(const weft_step *step, const weft_execution *execution,
                               weft_error *error) {

@@ -1,8 +1,7 @@
 /* program.c - compiles an expression into a program (see program.h); tiles.c runs it. */
 #include "cpu/operation.h"
 
-/* ---- f32 kernels -------------------------------------------------------------------------------
- */
+/* ---- f32 kernels ---------------------------------------------------------------------------- */
 
 #define KERNEL(op, family, name)                                                                   \
   [WEFT_EXPR_##op] = {WEFT_FORM_##family, offsetof(weft_kernels, name##_f32)}
@@ -75,8 +74,7 @@ static bool f32_kernel(const weft_kernels *kernels, weft_expr_op op, weft_operat
   return true;
 }
 
-/* ---- operations --------------------------------------------------------------------------------
- */
+/* ---- operations ----------------------------------------------------------------------------- */
 
 typedef struct compiler {
   weft_program *program;
@@ -171,8 +169,7 @@ static weft_status add_instructions(compiler *c) {
   return WEFT_OK;
 }
 
-/* ---- sources and registers ---------------------------------------------------------------------
- */
+/* ---- sources and registers ------------------------------------------------------------------ */
 
 static weft_source_kind source_kind(const weft_nest *nest, uint32_t input) {
   int64_t expected = 1;

@@ -5,8 +5,7 @@
 
 #define COLUMNS 512 /* accumulators of an item */
 
-/* ---- along rows --------------------------------------------------------------------------------
- */
+/* ---- along rows ----------------------------------------------------------------------------- */
 
 /* Elements -> what is summed, in pieces that fit `scratch` (COLUMNS floats). */
 static double sum_mapped(const weft_reduction *r, size_t n, const float *x, float shift,
@@ -104,8 +103,7 @@ static weft_status reduce_rows(const void *context, uint64_t begin, uint64_t end
   return WEFT_OK;
 }
 
-/* ---- column-wise -------------------------------------------------------------------------------
- */
+/* ---- column-wise ---------------------------------------------------------------------------- */
 
 /* Folds one row into the accumulators; `mapped` has room for n floats. */
 static void fold_columns(const weft_reduction *r, weft_reduce_kind kind, size_t n, const float *x,
@@ -173,8 +171,7 @@ static weft_status reduce_columns(const void *context, uint64_t begin, uint64_t 
   return WEFT_OK;
 }
 
-/* ---- preparation -------------------------------------------------------------------------------
- */
+/* ---- preparation ---------------------------------------------------------------------------- */
 
 static weft_status run_reduce(const weft_step *step, const weft_execution *execution,
                               weft_error *error) {

@@ -1,8 +1,7 @@
 /* rows.c - the ops that a row kernel does: `softmax` and `norm`. */
 #include "cpu/operand.h"
 
-/* ---- softmax -----------------------------------------------------------------------------------
- */
+/* ---- softmax -------------------------------------------------------------------------------- */
 
 #define COLUMNS 16 /* gathered at a time when the axis is not the last: a cache line of floats */
 
@@ -92,8 +91,7 @@ weft_status weft_cpu_prepare_softmax(const weft_cpu *cpu, weft_step *step, weft_
   return WEFT_OK;
 }
 
-/* ---- norm --------------------------------------------------------------------------------------
- */
+/* ---- norm ----------------------------------------------------------------------------------- */
 
 /* x as [rows, n]. */
 typedef struct norm_state {

@@ -1,8 +1,7 @@
 /* scan.c - the ops `cumsum` and `triangle`. */
 #include "cpu/operand.h"
 
-/* ---- cumsum ------------------------------------------------------------------------------------
- */
+/* ---- cumsum --------------------------------------------------------------------------------- */
 
 /* x as [outer, n, inner], by the axis: known at preparation, or an input. Items: outer. */
 typedef struct cumsum_state {
@@ -106,8 +105,7 @@ weft_status weft_cpu_prepare_cumsum(const weft_cpu *cpu, weft_step *step, weft_a
   return WEFT_OK;
 }
 
-/* ---- triangle ----------------------------------------------------------------------------------
- */
+/* ---- triangle ------------------------------------------------------------------------------- */
 
 /* x as [matrices x rows, columns]; items are rows. Upper keeps columns >= row + k, lower columns <=
  * row + k. */

@@ -84,6 +84,9 @@ static void test_strings_are_refused(void) {
                     .outputs = arrays};
   CHECK_INT(b.device->prepare(b.device, &step, &b.arena, &b.error), WEFT_UNSUPPORTED);
   CHECK_TEXT(b.error.message, "node 'words' (copy): elements of type string cannot be copied");
+  step.node = NULL; /* an input of the graph that is an output too */
+  CHECK_INT(b.device->prepare(b.device, &step, &b.arena, &b.error), WEFT_UNSUPPORTED);
+  CHECK_TEXT(b.error.message, "copy of an output: elements of type string cannot be copied");
   bench_close(&b);
 }
 

@@ -55,8 +55,7 @@ static inline uint64_t bench_below(bench *b, uint64_t limit) {
   return (check_random(&b->random) >> 20) % limit;
 }
 
-/* ---- arrays ------------------------------------------------------------------------------------
- */
+/* ---- arrays --------------------------------------------------------------------------------- */
 
 /* How an array lies in its memory. */
 typedef enum bench_strides {
@@ -168,8 +167,7 @@ static inline weft_array *bench_host(bench *b, const int64_t *values, int32_t co
   return array;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------
- */
+/* ---- steps ---------------------------------------------------------------------------------- */
 
 static inline weft_status bench_run_plan(bench *b, weft_step *step) {
   weft_status status = b->device->prepare(b->device, step, &b->arena, &b->error);
