@@ -43,7 +43,7 @@ static weft_status gather_rows(const void *context, uint64_t begin, uint64_t end
   const gather_state *state = run->state;
   uint64_t bytes = state->inner * state->size;
   for (uint64_t item = begin; item < end; item++) {
-    uint64_t index;
+    uint64_t index = 0;
     WEFT_TRY(read_index(run, item % state->count, &index, error));
     uint64_t row = item / state->count * state->extent + index;
     weft_copy_run(run->to + item * bytes, run->data + row * bytes, (size_t)bytes);
@@ -57,7 +57,7 @@ static weft_status gather_each(const void *context, uint64_t begin, uint64_t end
   const gather_run *run = context;
   const gather_state *state = run->state;
   for (uint64_t item = begin; item < end; item++) {
-    uint64_t index;
+    uint64_t index = 0;
     int64_t offset[WEFT_NEST_ARRAYS];
     WEFT_TRY(read_index(run, item, &index, error));
     weft_nest_locate(&state->places, item, offset, NULL);
