@@ -3,12 +3,17 @@
  * cut. K is cut by its extent alone, so that results do not depend on threads or batch. */
 #include "cpu/matmul.h"
 
-#define PANEL_BYTES                                                                                \
-  32768 /* of a panel's K block: leaves room for A's tile in an L1 cache of 48 KiB */
-#define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
-#define ITEM_COLUMNS     512
+#define PANEL_BYTES   32768  /* of a panel's K block, in an L1 cache of 48 KiB beside A's tile */
+#define A_BLOCK_BYTES 196608 /* of A in an L2 cache */
+#define ITEM_COLUMNS  512    /* epilogues run on as many columns at once */
+#define FLOPS_PER_NS  40.0   /* of one thread, roughly */
+
+/* For several threads items are made smaller: so many, that it matters little which thread has the
+ * last one, but none so short that handing it out shows. */
+#define ITEMS_PER_THREAD 16
+#define ITEM_NS_MIN      8000.0
 #define ITEM_COLUMNS_MIN 32
-#define ITEMS_PER_THREAD 4
+#define ITEM_TILES_MIN   8
 
 /* ---- running -------------------------------------------------------------------------------- */
 
@@ -162,6 +167,22 @@ static uint64_t at_least_one(uint64_t value) {
   return value > 0 ? value : 1;
 }
 
+/* Splits items, rows first: that leaves the epilogue its columns. But B that is packed on the way
+ * (`whole`) is best packed once for all rows. */
+static bool split_items(weft_blocking *blocking, uint64_t panels_min, bool whole) {
+  bool rows = blocking->tiles_per_item >= 2 * ITEM_TILES_MIN;
+  bool columns = blocking->panels_per_item > panels_min;
+  if (rows && !(whole && columns))
+    blocking->tiles_per_item = divide_up(blocking->tiles_per_item, 2);
+  else if (columns)
+    blocking->panels_per_item = divide_up(blocking->panels_per_item, 2);
+  return rows || columns;
+}
+
+static uint64_t count_items(const weft_matmul *matmul) {
+  return matmul->batches * matmul->blocking.row_groups * matmul->blocking.column_groups;
+}
+
 static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   weft_blocking *blocking = &matmul->blocking;
   uint64_t rows = matmul->kernels->gemm_rows, columns = matmul->kernels->gemm_columns;
@@ -172,36 +193,33 @@ static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   blocking->panels = divide_up(matmul->n, columns);
   uint64_t block_rows = A_BLOCK_BYTES / (blocking->k_block * sizeof(float));
   blocking->tiles_per_block = even_part(blocking->tiles, at_least_one(block_rows / rows));
-  /* B that is packed on the way is best packed once, for all rows. */
   bool whole = matmul->direct && !matmul->panels;
   blocking->tiles_per_item = whole ? blocking->tiles : blocking->tiles_per_block;
-  uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
   blocking->panels_per_item = even_part(blocking->panels, at_least_one(ITEM_COLUMNS / columns));
-  for (;;) {
+  uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
+  do {
     blocking->row_groups = divide_up(blocking->tiles, blocking->tiles_per_item);
     blocking->column_groups = divide_up(blocking->panels, blocking->panels_per_item);
-    uint64_t items = matmul->batches * blocking->row_groups * blocking->column_groups;
-    if (items >= items_wanted) return;
-    if (blocking->panels_per_item > panels_min)
-      blocking->panels_per_item = divide_up(blocking->panels_per_item, 2);
-    else if (blocking->tiles_per_item > blocking->tiles_per_block)
-      blocking->tiles_per_item = divide_up(blocking->tiles_per_item, 2);
-    else
-      return;
-  }
+  } while (count_items(matmul) < items_wanted && split_items(blocking, panels_min, whole));
+}
+
+static uint64_t items_wanted(const weft_cpu *cpu, double flops) {
+  if (cpu->threads == 1) return 1;
+  return weft_min_u64((uint64_t)cpu->threads * ITEMS_PER_THREAD,
+                      (uint64_t)(flops / FLOPS_PER_NS / ITEM_NS_MIN));
 }
 
 void weft_gemm_prepare(weft_matmul *matmul, const weft_cpu *cpu, weft_step *step) {
   weft_blocking *blocking = &matmul->blocking;
-  set_blocking(matmul, cpu->threads > 1 ? (uint64_t)cpu->threads * ITEMS_PER_THREAD : 1);
+  set_blocking(matmul, items_wanted(cpu, step->flops));
   uint64_t item_columns = blocking->panels_per_item * matmul->kernels->gemm_columns;
   uint64_t item_rows = blocking->tiles_per_item * (blocking->tile_rows + 1);
   if (!matmul->direct)
     matmul->product_bytes = weft_align_up(item_rows * item_columns * sizeof(float), WEFT_ALIGNMENT);
   uint64_t packed = matmul->panels ? 0 : blocking->k_block * item_columns * sizeof(float);
-  uint64_t items = matmul->batches * blocking->row_groups * blocking->column_groups;
+  uint64_t items = count_items(matmul);
   weft_work_prepare(&matmul->work, cpu, step, run_items, items,
-                    step->flops / (double)items / 40.0 + 100.0,
+                    step->flops / (double)items / FLOPS_PER_NS + 100.0,
                     matmul->product_bytes + packed +
                         weft_align_up(matmul->epilogue.scratch_bytes, WEFT_ALIGNMENT));
   step->kernel = matmul->panels ? "gemm-panels" : "gemm";
