@@ -12,7 +12,8 @@ static void store_part(const weft_gemm_f32_args *args, const float *tile, size_t
     for (size_t j = 0; j < n; j++) c[j] = args->accumulate ? c[j] + tile[j] : tile[j];
 }
 
-/* The product of all rows of `args` and the panels at b, into the first n columns of c. */
+/* The product of all rows of `args` and the panels at b, into the first n
+ * columns of c. */
 #define TILE(rows, panels)                                                                         \
   static void tile_##rows##x##panels(const weft_gemm_f32_args *args, const float *b, float *c,     \
                                      size_t n) {                                                   \
@@ -45,7 +46,8 @@ TILE(3, 1)
 TILE(4, 1)
 TILE(5, 1)
 TILE(6, 1)
-/* Few rows: accumulators of several panels hide the latency of the additions. */
+/* Few rows: accumulators of several panels hide the latency of the additions.
+ */
 TILE(1, 4)
 TILE(2, 2)
 
@@ -64,29 +66,51 @@ void WEFT_KERNEL_NAME(gemm_f32)(const weft_gemm_f32_args *args) {
 }
 
 /* A panel of `width` columns whose rows lie dense: copied row by row. */
-static float *pack_rows(size_t k, size_t width, const float *b, ptrdiff_t row_stride, float *to) {
+static void pack_rows(size_t k, size_t width, const float *b, ptrdiff_t row_stride, float *to) {
+  size_t rest = width > WEFT_LANES ? width - WEFT_LANES : 0;
   for (; k > 0; k--, b += row_stride, to += COLUMNS) {
     f32v_store(to, f32v_load_upto(b, width));
-    f32v_store(to + WEFT_LANES, width > WEFT_LANES
-                                    ? f32v_load_upto(b + WEFT_LANES, width - WEFT_LANES)
-                                    : f32v_splat(0));
+    f32v_store(to + WEFT_LANES, rest ? f32v_load_upto(b + WEFT_LANES, rest) : f32v_splat(0));
   }
-  return to;
 }
 
-static float *pack_any(size_t k, size_t width, const float *b, ptrdiff_t row_stride,
-                       ptrdiff_t column_stride, float *to) {
+/* One whose columns lie dense: transposed by squares. Returns how many rows it
+ * has done. */
+static size_t pack_squares(size_t k, size_t width, const float *b, ptrdiff_t column_stride,
+                           float *to) {
+  size_t row = 0;
+  for (; row + WEFT_LANES <= k; row += WEFT_LANES)
+    for (size_t half = 0; half < COLUMNS; half += WEFT_LANES) {
+      f32v square[WEFT_LANES];
+      VEC_FOR(j, WEFT_LANES) {
+        size_t column = half + (size_t)j;
+        square[j] = f32v_splat(0);
+        if (column < width) square[j] = f32v_load(b + (ptrdiff_t)column * column_stride + row);
+      }
+      f32v_transpose(square);
+      VEC_FOR(j, WEFT_LANES)
+      f32v_store(to + (row + (size_t)j) * COLUMNS + half, square[j]);
+    }
+  return row;
+}
+
+static void pack_any(size_t k, size_t width, const float *b, ptrdiff_t row_stride,
+                     ptrdiff_t column_stride, float *to) {
   for (; k > 0; k--, b += row_stride, to += COLUMNS)
     for (size_t j = 0; j < COLUMNS; j++) to[j] = j < width ? b[(ptrdiff_t)j * column_stride] : 0;
-  return to;
 }
 
 void WEFT_KERNEL_NAME(gemm_pack_f32)(size_t k, size_t n, const float *b, ptrdiff_t row_stride,
                                      ptrdiff_t column_stride, float *to) {
-  for (size_t done = 0; done < n; done += COLUMNS) {
-    size_t width = n - done < COLUMNS ? n - done : COLUMNS;
+  for (size_t done = 0; done < n; done += COLUMNS, to += k * COLUMNS) {
+    size_t width = n - done < COLUMNS ? n - done : COLUMNS, rows = 0;
     const float *from = b + (ptrdiff_t)done * column_stride;
-    to = column_stride == 1 ? pack_rows(k, width, from, row_stride, to)
-                            : pack_any(k, width, from, row_stride, column_stride, to);
+    if (column_stride == 1) {
+      pack_rows(k, width, from, row_stride, to);
+      continue;
+    }
+    if (row_stride == 1) rows = pack_squares(k, width, from, column_stride, to);
+    pack_any(k - rows, width, from + (ptrdiff_t)rows * row_stride, row_stride, column_stride,
+             to + rows * COLUMNS);
   }
 }

@@ -1,9 +1,10 @@
-/* vec.h - the vectors that kernels are written over: GNU vector types, whose + - * / and
- * comparisons are operators, and inline functions for the rest, with an instruction where the
- * target has one.
+/* vec.h - the vectors that kernels are written over: GNU vector types, whose +
+ * - * / and comparisons are operators, and inline functions for the rest, with
+ * an instruction where the target has one.
  *
- * f32v has WEFT_LANES floats, i32v and u32v as many 32-bit integers. A comparison gives an i32v of
- * 0 and -1 (a mask). Loads and stores take any address that a float may have. */
+ * f32v has WEFT_LANES floats, i32v and u32v as many 32-bit integers. A
+ * comparison gives an i32v of 0 and -1 (a mask). Loads and stores take any
+ * address that a float may have. */
 #ifndef WEFT_KERNELS_VEC_H
 #define WEFT_KERNELS_VEC_H
 
@@ -30,8 +31,9 @@
 #else
 #define VEC_UNROLL _Pragma("GCC unroll 16")
 #endif
-/* Before an innermost loop that is worth unrolling. Not for wasm: there clang regroups the unrolled
- * steps by accumulator, with more vectors alive than there are registers, and engines unroll too.
+/* Before an innermost loop that is worth unrolling. Not for wasm: there clang
+ * regroups the unrolled steps by accumulator, with more vectors alive than
+ * there are registers, and engines unroll too.
  */
 #if defined(__wasm__)
 #define VEC_LOOP _Pragma("clang loop unroll(disable)")
@@ -47,8 +49,7 @@ typedef int32_t i32v __attribute__((vector_size(WEFT_LANES * 4)));
 typedef uint32_t u32v __attribute__((vector_size(WEFT_LANES * 4)));
 typedef f32v f32v_in_memory __attribute__((aligned(4), may_alias));
 
-/* ---- memory
- * -------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 VEC_INLINE f32v f32v_load(const float *p) {
   return *(const f32v_in_memory *)p;
@@ -72,7 +73,23 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
 #endif
 }
 
-/* The first n lanes, n < WEFT_LANES, the others 0; nothing past them is touched. */
+/* Every lane `value`, a constant. In wasm a constant vector takes an engine
+ * three instructions, each time round a loop; a splat from memory takes one. */
+#if defined(__wasm__)
+#define VEC_HIDE(pointer) __asm__("" : "+r"(pointer))
+#else
+#define VEC_HIDE(pointer) (void)(pointer)
+#endif
+#define F32V_CONST(value)                                                                          \
+  __extension__({                                                                                  \
+    static const float const_ = (value);                                                           \
+    const float *const_at_ = &const_;                                                              \
+    VEC_HIDE(const_at_);                                                                           \
+    f32v_load_splat(const_at_);                                                                    \
+  })
+
+/* The first n lanes, n < WEFT_LANES, the others 0; nothing past them is
+ * touched. */
 VEC_INLINE f32v f32v_load_part(const float *p, size_t n) {
   float lanes[WEFT_LANES] = {0};
   for (size_t i = 0; i < n && i < WEFT_LANES; i++) lanes[i] = p[i];
@@ -104,11 +121,10 @@ VEC_INLINE i32v i32v_iota(void) {
 #endif
 }
 
-/* ---- arithmetic
- * ---------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
-/* a * b + c; fused where the target is fast at it, so results differ between targets in the last
- * bit */
+/* a * b + c; fused where the target is fast at it, so results differ between
+ * targets in the last bit */
 VEC_INLINE f32v f32v_fma(f32v a, f32v b, f32v c) {
 #if defined(WEFT_TARGET_AVX2)
   return (f32v)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
@@ -153,31 +169,17 @@ VEC_INLINE f32v f32v_drop(i32v mask, f32v a) {
   return (f32v)((i32v)a & ~mask);
 }
 
-/* One instruction each; which operand a NaN gives is the target's choice. */
+/* One instruction where the target has one: NaN in b stays, NaN in a may be
+ * lost. */
 VEC_INLINE f32v f32v_quick_max(f32v a, f32v b) {
 #if defined(WEFT_TARGET_AVX2)
   return (f32v)_mm256_max_ps((__m256)a, (__m256)b);
 #elif defined(WEFT_TARGET_NEON)
   return (f32v)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
-#elif defined(WEFT_TARGET_RELAXED)
-  return (f32v)wasm_f32x4_relaxed_max((v128_t)a, (v128_t)b);
 #elif defined(__wasm_simd128__)
-  return (f32v)wasm_f32x4_pmax((v128_t)a, (v128_t)b);
+  return (f32v)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
 #else
   return f32v_select(a > b, a, b);
-#endif
-}
-VEC_INLINE f32v f32v_quick_min(f32v a, f32v b) {
-#if defined(WEFT_TARGET_AVX2)
-  return (f32v)_mm256_min_ps((__m256)a, (__m256)b);
-#elif defined(WEFT_TARGET_NEON)
-  return (f32v)vminq_f32((float32x4_t)a, (float32x4_t)b);
-#elif defined(WEFT_TARGET_RELAXED)
-  return (f32v)wasm_f32x4_relaxed_min((v128_t)a, (v128_t)b);
-#elif defined(__wasm_simd128__)
-  return (f32v)wasm_f32x4_pmin((v128_t)a, (v128_t)b);
-#else
-  return f32v_select(a < b, a, b);
 #endif
 }
 
@@ -190,9 +192,9 @@ VEC_INLINE f32v f32v_min(f32v a, f32v b) {
 }
 
 /* x within [low, high]; NaN stays */
-VEC_INLINE f32v f32v_clamp(f32v x, float low, float high) {
-  x = f32v_select(x < low, f32v_splat(low), x);
-  return f32v_select(x > high, f32v_splat(high), x);
+VEC_INLINE f32v f32v_clamp(f32v x, f32v low, f32v high) {
+  x = f32v_select(x < low, low, x);
+  return f32v_select(x > high, high, x);
 }
 
 VEC_INLINE f32v f32v_abs(f32v x) {
@@ -218,8 +220,7 @@ VEC_INLINE f32v f32v_sqrt(f32v x) {
 #endif
 }
 
-/* ---- integers
- * ------------------------------------------------------------------------------------ */
+/* ---- integers -------------------------------------------------------------------------------- */
 
 VEC_INLINE f32v f32v_from_i32(i32v x) {
   return __builtin_convertvector(x, f32v);
@@ -252,7 +253,8 @@ VEC_ROUND(ceil, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC, vrndpq_f32, wasm_f32x
 VEC_ROUND(trunc, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC, vrndq_f32, wasm_f32x4_trunc)
 VEC_ROUND(round, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC, vrndnq_f32, wasm_f32x4_nearest)
 #else
-/* Floats of 2^23 and more, and NaN, are whole already. `whole` is right for the others but for -0.
+/* Floats of 2^23 and more, and NaN, are whole already. `whole` is right for the
+ * others but for -0.
  */
 VEC_INLINE f32v vec_if_fraction(f32v x, f32v whole) {
   return f32v_select(f32v_abs(x) < 0x1p23f, f32v_copysign(whole, x), x);
@@ -273,13 +275,32 @@ VEC_INLINE f32v f32v_round(f32v x) { /* adding 2^23 drops the fraction, ties to 
 }
 #endif
 
-/* 2^n as a float, for -126 <= n <= 127 */
-VEC_INLINE f32v f32v_two_to(i32v n) {
-  return (f32v)((n + 127) << 23);
-}
-
 /* ---- across lanes
  * -------------------------------------------------------------------------------- */
+
+/* Transposes a square, in place (Eklundh): step by step, of rows i and i + step, the lanes whose
+ * number has bit `step` change places. */
+#define VEC_EXCHANGE(step, low, high)                                                              \
+  VEC_FOR(i, WEFT_LANES) {                                                                         \
+    if (i & (step)) continue;                                                                      \
+    f32v a = rows[i], b = rows[i + (step)];                                                        \
+    rows[i] = __builtin_shufflevector(a, b, VEC_LIST low);                                         \
+    rows[i + (step)] = __builtin_shufflevector(a, b, VEC_LIST high);                               \
+  }
+#define VEC_LIST(...) __VA_ARGS__
+
+VEC_INLINE void f32v_transpose(f32v rows[WEFT_LANES]){
+/* clang-format off */
+#if WEFT_LANES == 8
+  VEC_EXCHANGE(1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15))
+  VEC_EXCHANGE(2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+  VEC_EXCHANGE(4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+#else
+  VEC_EXCHANGE(1, (0, 4, 2, 6), (1, 5, 3, 7))
+  VEC_EXCHANGE(2, (0, 1, 4, 5), (2, 3, 6, 7))
+#endif
+    /* clang-format on */
+}
 
 VEC_INLINE float f32v_sum(f32v v) {
   float r[WEFT_LANES];

@@ -1,6 +1,7 @@
-/* vec_math.h - elementary functions on whole vectors, within a few ulp over all floats. Polynomials
- * are near-minimax fits, rationals fits of the relative error; the error that is named is the
- * approximation's own, before rounding. */
+/* vec_math.h - elementary functions on whole vectors, within a few ulp over all
+ * floats. Polynomials are near-minimax fits, rationals fits of the relative
+ * error; the error that is named is the approximation's own, before rounding.
+ */
 #ifndef WEFT_KERNELS_VEC_MATH_H
 #define WEFT_KERNELS_VEC_MATH_H
 
@@ -15,49 +16,56 @@
 
 /* c[0] + c[1] x + ... + c[n-1] x^(n-1) */
 #define VEC_POLY(x, ...)                                                                           \
-  vec_poly(x, (const float[]){__VA_ARGS__}, (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)))
+  __extension__({                                                                                  \
+    static const float poly_[] = {__VA_ARGS__};                                                    \
+    vec_poly(x, poly_, (int)(sizeof poly_ / sizeof *poly_));                                       \
+  })
 VEC_INLINE f32v vec_poly(f32v x, const float *c, int n) {
-  f32v sum = f32v_splat(c[n - 1]);
-  for (int i = n - 2; i >= 0; i--) sum = f32v_fma(sum, x, f32v_splat(c[i]));
+  VEC_HIDE(c);
+  f32v sum = f32v_load_splat(c + n - 1);
+  for (int i = n - 2; i >= 0; i--) sum = f32v_fma(sum, x, f32v_load_splat(c + i));
   return sum;
 }
 
-/* ---- exponentials
- * -------------------------------------------------------------------------------- */
+/* ---- exponentials ---------------------------------------------------------------------------- */
 
-/* x = n ln 2 + r: returns e^r and gives n. |x| < 2^20. (4e-9) */
+/* Adding it rounds to an integer, which then stands in the low bits. */
+#define VEC_ROUNDER 0x1.8p23f
+
+/* x = n ln 2 + r: returns e^r, and n in the low 23 bits of *n (4e-9). |x| <
+ * 2^20. */
 VEC_INLINE f32v vec_exp_parts(f32v x, i32v *n) {
-  const float magic = 0x1.8p23f; /* adding it rounds to an integer, which stands in the low bits */
-  f32v t = f32v_fma(x, f32v_splat(1.44269504088896341f), f32v_splat(magic));
-  f32v whole = t - magic;
-  *n = (i32v)t - (i32v)f32v_splat(magic);
-  f32v r = f32v_fnma(whole, f32v_splat(VEC_LN2_HIGH), x);
-  r = f32v_fnma(whole, f32v_splat(VEC_LN2_LOW), r);
+  f32v rounder = F32V_CONST(VEC_ROUNDER);
+  f32v t = f32v_fma(x, F32V_CONST(1.44269504088896341f), rounder), whole = t - rounder;
+  *n = (i32v)t;
+  f32v r = f32v_fnma(whole, F32V_CONST(VEC_LN2_HIGH), x);
+  r = f32v_fnma(whole, F32V_CONST(VEC_LN2_LOW), r);
   f32v p = VEC_POLY(r, 0.5f, 0.1666657667f, 0.04166655421f, 0.008363232884f, 0.001392625083f);
-  return f32v_fma(p * r, r, r) + 1;
+  return f32v_fma(p * r, r, r) + F32V_CONST(1);
 }
 
 /* x 2^n for |n| < 250, also where 2^n alone is no normal float */
 VEC_INLINE f32v vec_scale(f32v x, i32v n) {
-  i32v half = n >> 1;
-  return x * f32v_two_to(half) * f32v_two_to(n - half);
+  i32v half = n >> 1, one = (i32v)F32V_CONST(1);
+  return x * (f32v)((half << 23) + one) * (f32v)(((n - half) << 23) + one);
 }
 
 /* e^x 2^shift */
 VEC_INLINE f32v vec_exp_shifted(f32v x, i32v shift) {
   i32v n;
-  f32v e = vec_exp_parts(f32v_clamp(x, -110, 100), &n);
-  return vec_scale(e, n + shift);
+  f32v e = vec_exp_parts(f32v_clamp(x, F32V_CONST(-110), F32V_CONST(100)), &n);
+  return vec_scale(e, n - (i32v)F32V_CONST(VEC_ROUNDER) + shift);
 }
 VEC_INLINE f32v vec_exp(f32v x) {
   return vec_exp_shifted(x, i32v_splat(0));
 }
 
-/* e^x for x <= 0, and 0 where it is below the normal floats, that is for x < -126 ln 2 */
+/* e^x for x <= 0, and 0 where it is below the normal floats, that is for x <
+ * -126 ln 2 */
 VEC_INLINE f32v vec_exp_weight(f32v x) {
   i32v n;
   f32v e = vec_exp_parts(x, &n);
-  return f32v_drop(x < -87.33654f, (f32v)((i32v)e + (n << 23)));
+  return f32v_drop(x < F32V_CONST(-87.33654f), (f32v)((i32v)e + (n << 23)));
 }
 
 /* (e^x - e^-x) / 2 */
@@ -71,10 +79,11 @@ VEC_INLINE f32v vec_cosh(f32v x) {
   return e + 0.25f / e;
 }
 
-/* min(x P(x^2) / Q(x^2), 1), which is 1 from `limit` on; the sign comes back at the end. */
+/* min(x P(x^2) / Q(x^2), 1), which is 1 from `limit` on; the sign comes back at
+ * the end. */
 #define VEC_SATURATING(x, limit, p, q)                                                             \
-  f32v a = f32v_abs(x);                                                                            \
-  a = f32v_select(a > (limit), f32v_splat(limit), a);                                              \
+  f32v a = f32v_abs(x), most = F32V_CONST(limit);                                                  \
+  a = f32v_select(a > most, most, a);                                                              \
   f32v z = a * a, below = q, above = a * p;                                                        \
   return f32v_copysign(f32v_select(above > below, below, above) / below, x)
 
@@ -95,24 +104,25 @@ VEC_INLINE f32v vec_erf(f32v x) {
 }
 
 VEC_INLINE f32v vec_sigmoid(f32v x) {
-  return 1 / (1 + vec_exp(-x));
+  return F32V_CONST(1) / (F32V_CONST(1) + vec_exp(-x));
 }
-/* x / (1 + e^-x), both scaled far left, so that e^-x stays finite while the quotient is normal */
+/* x / (1 + e^-x), both scaled far left, so that e^-x stays finite while the
+ * quotient is normal */
 VEC_INLINE f32v vec_silu(f32v x) {
   i32v left = x < -1;
-  f32v one = f32v_select(left, f32v_splat(0x1p-8f), f32v_splat(1));
+  f32v one = f32v_select(left, F32V_CONST(0x1p-8f), F32V_CONST(1));
   return x * one / (one + vec_exp_shifted(-x, left & -8));
 }
 VEC_INLINE f32v vec_gelu_erf(f32v x) {
-  return x * 0.5f * (1 + vec_erf(x * 0.707106781186547524f));
+  f32v e = vec_erf(x * F32V_CONST(0.707106781186547524f));
+  return x * F32V_CONST(0.5f) * (F32V_CONST(1) + e);
 }
 VEC_INLINE f32v vec_gelu_tanh(f32v x) { /* 1/2 (1 + tanh u) = 1 / (1 + e^-2u) */
-  f32v u2 = x * f32v_fma(x * x, f32v_splat(-0.0713548162726f), f32v_splat(-1.59576912160573f));
-  return x / (1 + vec_exp(u2));
+  f32v u2 = x * f32v_fma(x * x, F32V_CONST(-0.0713548162726f), F32V_CONST(-1.59576912160573f));
+  return x / (F32V_CONST(1) + vec_exp(u2));
 }
 
-/* ---- logarithms
- * ---------------------------------------------------------------------------------- */
+/* ---- logarithms ------------------------------------------------------------------------------ */
 
 /* x = 2^e m with sqrt(1/2) <= m < sqrt(2), for x > 0 */
 VEC_INLINE f32v vec_log_parts(f32v x, f32v *e) {
@@ -136,7 +146,8 @@ VEC_INLINE f32v vec_log(f32v x) {
   return f32v_select(x > 0, r, special);
 }
 
-/* log(1 + u), u > -1: what the rounding of 1 + u lost comes back as a first-order term */
+/* log(1 + u), u > -1: what the rounding of 1 + u lost comes back as a
+ * first-order term */
 VEC_INLINE f32v vec_log1p(f32v u) {
   f32v w = 1 + u, lost = (u - (w - 1)) / w;
   return vec_log(w) + f32v_keep(u < 0x1p30f, lost);
@@ -146,7 +157,8 @@ VEC_INLINE f32v vec_softplus(f32v x) {
   return f32v_keep(x > 0, x) + vec_log1p(vec_exp(-f32v_abs(x)));
 }
 
-/* Above 2^28 the square would overflow, and the result is log(2 a) to the last bit. */
+/* Above 2^28 the square would overflow, and the result is log(2 a) to the last
+ * bit. */
 VEC_INLINE f32v vec_asinh(f32v x) {
   f32v a = f32v_abs(x), z = a * a;
   i32v big = a > 0x1p28f;
@@ -165,13 +177,13 @@ VEC_INLINE f32v vec_atanh(f32v x) {
   return f32v_copysign(0.5f * vec_log1p(2 * a / (1 - a)), x);
 }
 
-/* ---- trigonometry
- * -------------------------------------------------------------------------------- */
+/* ---- trigonometry ---------------------------------------------------------------------------- */
 
 typedef double f64v __attribute__((vector_size(WEFT_LANES * 8)));
 typedef int64_t i64v __attribute__((vector_size(WEFT_LANES * 8)));
 
-/* x = (quadrant + 4 j) pi/2 + r, |r| <= pi/4: in double up to 2^20, beyond lane by lane */
+/* x = (quadrant + 4 j) pi/2 + r, |r| <= pi/4: in double up to 2^20, beyond lane
+ * by lane */
 VEC_INLINE f32v vec_reduce_half_pi(f32v x, i32v *quadrant) {
   const double magic = 0x1.8p52;
   f64v wide = __builtin_convertvector(x, f64v), t = wide * 0.63661977236758134308 + magic;
@@ -236,7 +248,8 @@ VEC_INLINE f32v vec_atan(f32v x) {
   return f32v_copysign(base + f32v_fma(z * t, p, t), x);
 }
 
-/* asin(a) for a <= 1/2, and half of acos(a) above, where acos(a) = 2 asin(sqrt((1 - a) / 2)) (3e-9)
+/* asin(a) for a <= 1/2, and half of acos(a) above, where acos(a) = 2
+ * asin(sqrt((1 - a) / 2)) (3e-9)
  */
 VEC_INLINE f32v vec_asin_parts(f32v a, i32v high) {
   f32v z = f32v_select(high, (1 - a) * 0.5f, a * a), s = f32v_select(high, f32v_sqrt(z), a);
@@ -258,11 +271,10 @@ VEC_INLINE f32v vec_acos(f32v x) {
   return f32v_select(high, turned, VEC_HALF_PI - p);
 }
 
-/* ---- powers
- * -------------------------------------------------------------------------------------- */
+/* ---- powers ---------------------------------------------------------------------------------- */
 
-/* y log2(x) in double, so that the integer part of the exponent costs no accuracy (log2: 1e-13,
- * 2^f: 1e-9); special cases as pow of C17 F.10.4.4. */
+/* y log2(x) in double, so that the integer part of the exponent costs no
+ * accuracy (log2: 1e-13, 2^f: 1e-9); special cases as pow of C17 F.10.4.4. */
 VEC_INLINE f32v vec_pow(f32v x, f32v y) {
   f32v e, a = f32v_abs(x), m = vec_log_parts(a, &e);
   e = f32v_select(a == 0, f32v_splat(-VEC_INF), f32v_select(a < VEC_INF, e, a));
@@ -280,7 +292,8 @@ VEC_INLINE f32v vec_pow(f32v x, f32v y) {
   r = f32v_select(size > 129, f32v_splat(VEC_INF), f32v_drop(size < -151, r));
   /* negative x: the parity of y decides */
   i32v whole = f32v_trunc(y) == y;
-  i32v odd = whole & (f32v_abs(y) < 0x1p24f) & -(f32v_to_i32(f32v_clamp(y, -0x1p24f, 0x1p24f)) & 1);
+  i32v odd = whole & (f32v_abs(y) < 0x1p24f) &
+             -(f32v_to_i32(f32v_clamp(y, f32v_splat(-0x1p24f), f32v_splat(0x1p24f))) & 1);
   f32v nan = f32v_splat(__builtin_nanf(""));
   r = f32v_select((x < 0) & (a < VEC_INF) & ~whole, nan, r);
   r = (f32v)((i32v)r ^ ((i32v)x & odd & INT32_MIN));
