@@ -67,7 +67,8 @@ double weft_call_float(weft_call *call, const char *name, double otherwise) {
 
 weft_str weft_call_string(weft_call *call, const char *name, const char *otherwise) {
   const weft_onnx_attribute *a = attribute(call, name, STRING);
-  return a ? a->s : weft_str_of(otherwise);
+  if (!a) return weft_str_of(otherwise);
+  return a->s.data ? a->s : WEFT_STR(""); /* the file may leave an empty string out */
 }
 
 const weft_onnx_tensor *weft_call_tensor(weft_call *call, const char *name) {
