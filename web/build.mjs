@@ -1,12 +1,46 @@
 // build.mjs - makes web/dist: one minified chunk behind the entries, the types, and the wasm files
-// of build/wasm-*.
+// of build/wasm-*. onnxruntime-common is bundled, its types included, so that nothing is left to
+// install.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-rmSync(`${here}dist`, { recursive: true, force: true });
+const modules = `${here}../node_modules`;
+const dist = `${here}dist`;
+
+const files = (folder, ending) => readdirSync(folder).filter((name) => name.endsWith(ending));
+
+function copyTypes() {
+  execFileSync(process.execPath, [`${modules}/typescript/bin/tsc`, "-p", here], {
+    stdio: "inherit",
+  });
+  for (const name of files(dist, ".d.ts")) {
+    const text = readFileSync(`${dist}/${name}`, "utf8");
+    writeFileSync(
+      `${dist}/${name}`,
+      text.replaceAll('"onnxruntime-common"', '"./common/index.js"'),
+    );
+  }
+  const common = `${modules}/onnxruntime-common/dist/esm`;
+  mkdirSync(`${dist}/common`);
+  for (const name of files(common, ".d.ts")) {
+    const text = readFileSync(`${common}/${name}`, "utf8");
+    writeFileSync(`${dist}/common/${name}`, text.replace(/\n\/\/# sourceMappingURL=.*/, ""));
+  }
+}
+
+function copyWasm() {
+  for (const tier of ["a", "b", "c"]) {
+    const file = `${here}../build/wasm-${tier}/weft-${tier}.wasm`;
+    if (existsSync(file)) copyFileSync(file, `${dist}/weft-${tier}.wasm`);
+    else console.warn(`web: ${file} is not built`);
+  }
+}
+
+rmSync(dist, { recursive: true, force: true });
 await build({
   absWorkingDir: here,
   entryPoints: ["index", "wasm", "webgpu", "tokenizer"].map((name) => `src/${name}.ts`),
@@ -18,11 +52,5 @@ await build({
   minify: true,
   sourcemap: true,
 });
-execFileSync(process.execPath, [`${here}../node_modules/typescript/bin/tsc`, "-p", here], {
-  stdio: "inherit",
-});
-for (const tier of ["a", "b", "c"]) {
-  const file = `${here}../build/wasm-${tier}/weft-${tier}.wasm`;
-  if (existsSync(file)) copyFileSync(file, `${here}dist/weft-${tier}.wasm`);
-  else console.warn(`web: ${file} is not built`);
-}
+copyTypes();
+copyWasm();

@@ -69,22 +69,29 @@ weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int6
   return weft_tensor_create(&runtime->heap, dtype, dims, rank, out, error);
 }
 
+weft_status weft_tensor_point(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
+                              size_t rank, void *data, size_t bytes, weft_error *error) {
+  WEFT_TRY(describe(tensor, dtype, dims, rank, error));
+  if (bytes < tensor->bytes || (!data && tensor->bytes)) {
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "tensor: %zu bytes given, %llu needed", bytes,
+                     (unsigned long long)tensor->bytes);
+  }
+  if ((uintptr_t)data % weft_dtype_size(dtype) != 0) {
+    return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                     "tensor: data is not aligned to its elements of %zu bytes",
+                     weft_dtype_size(dtype));
+  }
+  tensor->data = data;
+  return WEFT_OK;
+}
+
 weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims,
                              size_t rank, void *data, size_t bytes, weft_tensor **out,
                              weft_error *error) {
   *out = NULL;
   weft_tensor *tensor;
   WEFT_TRY(new_tensor(&runtime->heap, dtype, dims, rank, &tensor, error));
-  weft_status status = WEFT_OK;
-  if (bytes < tensor->bytes || (!data && tensor->bytes)) {
-    status = weft_fail(error, WEFT_INVALID_ARGUMENT, "tensor: %zu bytes given, %llu needed", bytes,
-                       (unsigned long long)tensor->bytes);
-  } else if ((uintptr_t)data % weft_dtype_size(dtype) != 0) {
-    status = weft_fail(error, WEFT_INVALID_ARGUMENT,
-                       "tensor: data is not aligned to its elements of %zu bytes",
-                       weft_dtype_size(dtype));
-  }
-  tensor->data = data;
+  weft_status status = weft_tensor_point(tensor, dtype, dims, rank, data, bytes, error);
   if (status != WEFT_OK) weft_tensor_close(&tensor);
   *out = tensor;
   return status;

@@ -17,5 +17,8 @@ struct weft_tensor {
 /* As weft_tensor_open, on a heap of the caller's choice. */
 weft_status weft_tensor_create(weft_heap *heap, weft_dtype dtype, const int64_t *dims, size_t rank,
                                weft_tensor **out, weft_error *error);
+/* As weft_tensor_wrap, into a struct that is the caller's and needs no close. */
+weft_status weft_tensor_point(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
+                              size_t rank, void *data, size_t bytes, weft_error *error);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/runtime.h"
 #include "base/text.h"
+#include "run/tensor.h"
 #include "weft/weft_llm.h"
 
 #define EXPORT(name) __attribute__((export_name(#name), used))
@@ -46,6 +47,17 @@ static void write_log(void *user, weft_log_level level, const char *message) {
   (void)user;
   web_import_log((int)level, message, strlen(message));
 }
+
+/* ---- the tier ------------------------------------------------------------------------------ */
+
+/* By this name JavaScript tells whether a file is this module, and what it was compiled for. */
+#if defined(__wasm64__)
+EXPORT(web_tier_c) void web_tier(void) {}
+#elif defined(__wasm_relaxed_simd__)
+EXPORT(web_tier_b) void web_tier(void) {}
+#else
+EXPORT(web_tier_a) void web_tier(void) {}
+#endif
 
 /* ---- the context --------------------------------------------------------------------------- */
 
@@ -231,6 +243,7 @@ weft_session *web_session_open(web_context *context, weft_model *model, const ch
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;
   options.consume_model = true;
+  options.progress = progress;
   weft_session_open(model, &options, &session, &context->error);
   return session;
 }
@@ -268,16 +281,14 @@ const char *web_session_profile(web_context *context, const weft_session *sessio
 
 /* ---- runs ---------------------------------------------------------------------------------- */
 
-EXPORT(web_tensor_wrap)
-weft_tensor *web_tensor_wrap(web_context *context, int dtype, const int64_t *dims, size_t rank,
-                             void *data, size_t bytes) {
-  weft_tensor *tensor = NULL;
-  weft_tensor_wrap(context->runtime, (weft_dtype)dtype, dims, rank, data, bytes, &tensor,
-                   &context->error);
-  return tensor;
+/* Bytes of a tensor object, which JavaScript keeps for each input. */
+EXPORT(web_tensor_size) size_t web_tensor_size(void) {
+  return sizeof(weft_tensor);
 }
-EXPORT(web_tensor_close) void web_tensor_close(weft_tensor *tensor) {
-  weft_tensor_close(&tensor);
+EXPORT(web_tensor_wrap)
+int web_tensor_wrap(web_context *context, weft_tensor *tensor, int dtype, const int64_t *dims,
+                    size_t rank, void *data, size_t bytes) {
+  return weft_tensor_point(tensor, (weft_dtype)dtype, dims, rank, data, bytes, &context->error);
 }
 EXPORT(web_tensor_dtype) int web_tensor_dtype(const weft_tensor *tensor) {
   return (int)weft_tensor_dtype(tensor);

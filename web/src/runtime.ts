@@ -1,5 +1,5 @@
-// runtime.ts - one core per tier and page, loaded on first need. Calls into a core do not overlap:
-// work on it queues.
+// runtime.ts - one core per tier and page, loaded on first need from this package's files or from
+// where env.wasm says. Calls into a core are synchronous, so that they never overlap.
 
 import { Core } from "./core.js";
 import { coreLogLevel, env } from "./env.js";
@@ -15,35 +15,61 @@ const files: Record<Tier, () => URL> = {
   c: () => new URL("./weft-c.wasm", import.meta.url),
 };
 
-/** The wasm file of a tier, or where env.wasm.wasmPaths says that it is. */
-function wasmLocation(tier: Tier): string {
-  const { wasmPaths } = env.wasm;
-  if (typeof wasmPaths === "string") return `${wasmPaths}weft-${tier}.wasm`;
-  if (wasmPaths?.wasm) return String(wasmPaths.wasm);
-  return files[tier]().href;
-}
-
-async function compile(tier: Tier): Promise<WebAssembly.Module> {
-  const { wasmBinary } = env.wasm;
-  if (wasmBinary) return WebAssembly.compile(asBytes(wasmBinary) as BufferSource);
-  const location = wasmLocation(tier);
+async function compileFrom(location: string): Promise<WebAssembly.Module> {
   if (isFile(location)) return WebAssembly.compile((await readWholeFile(location)) as BufferSource);
   try {
     return await WebAssembly.compileStreaming(fetch(location));
   } catch {
-    // A server that does not say application/wasm; or the fetch failed, and this fails with the
-    // reason.
+    // A server that does not say application/wasm; or the fetch failed, and this says why.
     return WebAssembly.compile((await downloadWhole(location)) as BufferSource);
   }
 }
 
-/** The core of a tier. A failed load is not kept: the next call tries again. */
-export function loadCore(tier: Tier): Promise<Core> {
-  let core = cores.get(tier);
-  if (!core) {
-    core = compile(tier).then((module) => Core.create(tier, module, coreLogLevel()));
-    core.catch(() => cores.delete(tier));
-    cores.set(tier, core);
+/** What env.wasm names; undefined where it names nothing. */
+async function compileConfigured(tier: Tier): Promise<WebAssembly.Module | undefined> {
+  const { wasmBinary, wasmPaths } = env.wasm;
+  if (wasmBinary) return WebAssembly.compile(asBytes(wasmBinary) as BufferSource);
+  if (typeof wasmPaths === "string") return compileFrom(`${wasmPaths}weft-${tier}.wasm`);
+  return wasmPaths?.wasm ? compileFrom(String(wasmPaths.wasm)) : undefined;
+}
+
+/** The tier for which a module was built; undefined for other packages' modules. */
+function tierOf(module: WebAssembly.Module): Tier | undefined {
+  const tiers: readonly Tier[] = ["a", "b", "c"];
+  const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  return tiers.find((tier) => names.has(`web_tier_${tier}`));
+}
+
+/**
+ * Pages that moved here from onnxruntime-web may still name its wasm file or folder. That is no
+ * reason to fail: they get a warning, and this package's own file.
+ */
+async function load(tier: Tier): Promise<Core> {
+  let problem: unknown;
+  try {
+    const module = await compileConfigured(tier);
+    const found = module && tierOf(module);
+    if (found) return await Core.create(found, module, coreLogLevel());
+    problem = module && "it is the wasm file of another package";
+  } catch (error) {
+    problem = error;
   }
-  return core;
+  if (problem)
+    console.warn(`weft: what env.wasm names cannot be used (${String(problem)}); using own file`);
+  return Core.create(tier, await compileFrom(files[tier]().href), coreLogLevel());
+}
+
+/** The core of a tier. One that failed is not kept: the next call tries again. */
+export async function loadCore(tier: Tier): Promise<Core> {
+  let loading = cores.get(tier);
+  if (!loading || (await loading.catch(() => undefined))?.trap) {
+    // Another caller may have replaced it meanwhile.
+    if (cores.get(tier) === loading) {
+      const fresh = load(tier);
+      fresh.catch(() => cores.delete(tier));
+      cores.set(tier, fresh);
+    }
+    loading = cores.get(tier)!;
+  }
+  return loading;
 }

@@ -48,8 +48,8 @@ function filePath(location: string): string | URL {
   return location.startsWith("file:") ? new URL(location) : location;
 }
 
-/** A file that is read by range; close it after use. */
-export function fileSource(location: string): Source & { close(): void } {
+/** A file that is read by range. */
+export function fileSource(location: string): Source {
   const fs = nodeFs()!;
   const file = fs.openSync(filePath(location), "r");
   return {
@@ -69,31 +69,35 @@ export async function readWholeFile(location: string): Promise<Uint8Array> {
   return nodeFs()!.readFileSync(filePath(location));
 }
 
+/** AbortSignal.throwIfAborted, also for engines without it. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw signal.reason ?? new DOMException("Aborted", "AbortError");
+}
+
+async function fetchGood(location: string | URL, signal?: AbortSignal): Promise<Response> {
+  const response = await fetch(location, signal ? { signal } : {});
+  if (response.ok) return response;
+  const { status, statusText } = response;
+  throw new Error(`weft: cannot fetch ${String(location)}: ${status} ${statusText}`);
+}
+
 /** Starts a download; its size is 0 where the server does not say. */
 export async function download(
   location: string | URL,
   signal?: AbortSignal,
 ): Promise<{ size: number; chunks: ReadableStreamDefaultReader<Uint8Array> }> {
-  const response = await fetch(location, signal ? { signal } : {});
-  if (!response.ok || !response.body) {
-    throw new Error(
-      `weft: cannot fetch ${String(location)}: ${response.status} ${response.statusText}`,
-    );
-  }
+  const { headers, body } = await fetchGood(location, signal);
   // With a content encoding the length is that of the compressed bytes.
-  const encoded = response.headers.get("content-encoding");
-  const length = encoded ? 0 : Number(response.headers.get("content-length") ?? 0);
-  return { size: Number.isSafeInteger(length) ? length : 0, chunks: response.body.getReader() };
+  const encoded = headers.get("content-encoding");
+  const length = encoded ? 0 : Number(headers.get("content-length") ?? 0);
+  const chunks = (body ?? new Blob([]).stream()).getReader();
+  return { size: Number.isSafeInteger(length) ? length : 0, chunks };
 }
 
 export async function downloadWhole(
   location: string | URL,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const response = await fetch(location, signal ? { signal } : {});
-  if (!response.ok)
-    throw new Error(
-      `weft: cannot fetch ${String(location)}: ${response.status} ${response.statusText}`,
-    );
+  const response = await fetchGood(location, signal);
   return new Uint8Array(await response.arrayBuffer());
 }
