@@ -63,6 +63,9 @@ static weft_status check_view(const weft_node *node, weft_error *error) {
   if (kind == WEFT_VIEW_SPLIT && node->attributes.view.index >= node->attributes.view.count) {
     return fail(node, error, "is a part of a split that has fewer parts");
   }
+  if (kind == WEFT_VIEW_SPLIT && node->attributes.view.count > WEFT_MAX_NODE_INPUTS) {
+    return fail(node, error, "is a part of a split into too many parts");
+  }
   return WEFT_OK;
 }
 

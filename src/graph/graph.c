@@ -98,6 +98,15 @@ weft_status weft_graph_add_constant(weft_graph *graph, weft_str name, weft_dtype
   return decode_elements(graph, value, error);
 }
 
+weft_status weft_graph_make_constant(weft_graph *graph, weft_value_id id, weft_buffer *data,
+                                     weft_error *error) {
+  weft_value *value = &graph->values[id];
+  value->kind = WEFT_VALUE_CONSTANT;
+  value->producer = WEFT_NODE_NONE;
+  value->data = data;
+  return decode_elements(graph, value, error);
+}
+
 weft_status weft_graph_add_integers(weft_graph *graph, weft_str name, const int64_t *integers,
                                     int32_t count, weft_value_id *out, weft_error *error) {
   uint64_t length = count < 0 ? 1 : (uint64_t)count;

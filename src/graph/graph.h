@@ -244,12 +244,17 @@ weft_status weft_graph_simple_expr(weft_graph *graph, weft_expr_op op,
 
 /* ---- rewriting (rewrite.c) ------------------------------------------------------------------- */
 
-/* Lets every node and region output that uses `from` use `to`. */
-void weft_graph_replace_value(weft_graph *graph, weft_value_id from, weft_value_id to);
 /* Drops a node whose outputs nobody uses (any more). Its id stays taken. */
 void weft_graph_remove_node(weft_graph *graph, weft_node_id node);
-/* Moves a node right before `anchor`, one of the same region (add_node appends at the end). */
-void weft_graph_move_before(weft_graph *graph, weft_node_id node, weft_node_id anchor);
+/* Nodes that a pass added stand at the ends of their regions. This moves all from `first` on: node
+ * first + i right before the older node before[i] of its region, in the order of their numbers
+ * where that is the same one. One walk for all of them, since a file may ask for many. */
+weft_status weft_graph_place(weft_graph *graph, weft_node_id first, const weft_node_id *before,
+                             weft_arena *arena, weft_error *error);
+/* A computed value becomes a constant with known elements, if those can be followed. Takes over one
+ * reference to `data` (also on failure). Its producer is to be removed. */
+weft_status weft_graph_make_constant(weft_graph *graph, weft_value_id value, weft_buffer *data,
+                                     weft_error *error);
 
 /* Who uses each value, as of the call. The uses of value v are nodes[first[v]] up to, not
  * including, nodes[first[v + 1]], a node once per input; WEFT_NODE_NONE stands for a use as the

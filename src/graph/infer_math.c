@@ -130,14 +130,12 @@ static weft_shape reduced(const weft_shape *shape, uint32_t mask, bool keep_dims
   return out;
 }
 
-/* Of axes that only a run can tell. */
+/* Of axes that only a run can tell, and which may name one axis twice. */
 static weft_status reduced_somehow(const weft_infer *infer, const weft_shape *shape, bool keep_dims,
                                    weft_shape *out) {
-  int64_t count = 0;
-  if (!keep_dims) WEFT_TRY(weft_input_length(infer, 1, &count));
-  *out = (weft_shape){.rank = count > 0 && count <= shape->rank ? shape->rank - (int32_t)count
-                              : keep_dims                       ? shape->rank
-                                                                : -1};
+  int64_t count;
+  WEFT_TRY(weft_input_length(infer, 1, &count));
+  *out = (weft_shape){.rank = keep_dims ? shape->rank : count == 1 ? shape->rank - 1 : -1};
   for (int32_t i = 0; i < out->rank; i++) out->dims[i] = WEFT_DIM_UNKNOWN;
   return WEFT_OK;
 }

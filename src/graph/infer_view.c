@@ -111,7 +111,7 @@ static weft_status resolve_reshape(const weft_infer *infer, uint32_t copied, int
   return weft_dim_multiply(infer, symbols, have / need, &out->dims[open]);
 }
 
-/* One element of the wanted shape. */
+/* One element of the wanted shape. A symbol is taken to be no 0, which would copy; bind checks. */
 static weft_status reshape_dim(const weft_infer *infer, weft_dim wanted, int32_t i, weft_dim *out,
                                uint32_t *copied) {
   const weft_shape *shape = weft_input_shape(infer, 0);

@@ -1,23 +1,6 @@
 /* rewrite.c - what passes (opt/) do to a graph, and the walk over its nodes. */
 #include "graph/infer.h"
 
-static void replace_in(weft_value_id *values, uint32_t count, weft_value_id from,
-                       weft_value_id to) {
-  for (uint32_t i = 0; i < count; i++) {
-    if (values[i] == from) values[i] = to;
-  }
-}
-
-void weft_graph_replace_value(weft_graph *graph, weft_value_id from, weft_value_id to) {
-  for (uint32_t i = 0; i < graph->node_count; i++) {
-    weft_node *node = &graph->nodes[i];
-    if (!node->removed) replace_in(node->inputs, node->input_count, from, to);
-  }
-  for (uint32_t i = 0; i < graph->region_count; i++) {
-    replace_in(graph->regions[i].outputs, graph->regions[i].output_count, from, to);
-  }
-}
-
 void weft_graph_remove_node(weft_graph *graph, weft_node_id id) {
   weft_node *node = &graph->nodes[id];
   node->removed = true;
@@ -26,23 +9,41 @@ void weft_graph_remove_node(weft_graph *graph, weft_node_id id) {
   }
 }
 
-static uint32_t position_of(const weft_region *region, weft_node_id node) {
-  uint32_t i = 0;
-  while (i < region->node_count && region->nodes[i] != node) i++;
-  return i;
+/* Added nodes by the one that they belong before: last[anchor], then previous[node - first]. */
+typedef struct placement {
+  weft_node_id first;
+  weft_node_id *last, *previous;
+} placement;
+
+/* From the back: the list is filled from its end while its older nodes are read, which the added
+ * ones keep ahead of. */
+static void place_in_region(weft_region *region, const placement *place) {
+  uint32_t to = region->node_count, from = to;
+  while (from > 0 && region->nodes[from - 1] >= place->first) from--;
+  while (from < to) {
+    weft_node_id node = region->nodes[--from];
+    region->nodes[--to] = node;
+    for (weft_node_id n = place->last[node]; n != WEFT_NODE_NONE;
+         n = place->previous[n - place->first]) {
+      region->nodes[--to] = n;
+    }
+  }
 }
 
-void weft_graph_move_before(weft_graph *graph, weft_node_id node, weft_node_id anchor) {
-  weft_region *region = &graph->regions[graph->nodes[node].region];
-  uint32_t from = position_of(region, node), to = position_of(region, anchor);
-  weft_node_id *nodes = region->nodes;
-  if (from < to) {
-    to--;
-    memmove(&nodes[from], &nodes[from + 1], (to - from) * sizeof *nodes);
-  } else {
-    memmove(&nodes[to + 1], &nodes[to], (from - to) * sizeof *nodes);
+weft_status weft_graph_place(weft_graph *graph, weft_node_id first, const weft_node_id *before,
+                             weft_arena *arena, weft_error *error) {
+  uint32_t added = graph->node_count - first;
+  if (added == 0) return WEFT_OK;
+  placement place = {first, WEFT_ARENA_ARRAY(arena, weft_node_id, first),
+                     WEFT_ARENA_ARRAY(arena, weft_node_id, added)};
+  if (!place.last || !place.previous) return weft_arena_fail(arena, "a rewrite", error);
+  for (uint32_t i = 0; i < first; i++) place.last[i] = WEFT_NODE_NONE;
+  for (uint32_t i = 0; i < added; i++) {
+    place.previous[i] = place.last[before[i]];
+    place.last[before[i]] = first + i;
   }
-  nodes[to] = node;
+  for (uint32_t r = 0; r < graph->region_count; r++) place_in_region(&graph->regions[r], &place);
+  return WEFT_OK;
 }
 
 /* ---- users ----------------------------------------------------------------------------------- */

@@ -315,6 +315,7 @@ static void test_split(void) {
       {WEFT_OP_VIEW, {"f32[6]"}, "!axis 1", VIEW(SPLIT, AXES(1), .count = 2)},
       {WEFT_OP_VIEW, {"f32[6]"}, "!fewer parts", VIEW(SPLIT, AXES(0), .index = 2, .count = 2)},
       {WEFT_OP_VIEW, {"f32[6]"}, "!fewer parts", VIEW(SPLIT, AXES(0))},
+      {WEFT_OP_VIEW, {"f32[6]"}, "!too many parts", VIEW(SPLIT, AXES(0), .count = UINT32_MAX)},
       {WEFT_OP_VIEW, {"f32[6]"}, "!no known kind", {.view = {.kind = (weft_view_kind)99}}},
   };
   RUN_CASES(cases);
