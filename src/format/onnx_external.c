@@ -101,7 +101,7 @@ weft_status weft_onnx_external_add(weft_onnx_data *data, weft_onnx_tensor *tenso
       WEFT_ARENA_PUSH(data->arena, data->externals, data->external_count);
   weft_buffer **slot = WEFT_ARENA_PUSH(data->arena, data->buffers, data->buffer_count);
   if (!external || !slot) return weft_arena_fail(data->arena, "the model's structure", error);
-  uint64_t length;
+  uint64_t length = 0;
   *external = (weft_onnx_external){.tensor = tensor->name, .location = place.location};
   WEFT_TRY(read_place(tensor, &place, &external->offset, &length, error));
   weft_source nowhere = {0};
