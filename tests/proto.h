@@ -15,8 +15,9 @@ typedef struct proto {
 static inline void proto_raw(proto *p, const void *bytes, size_t length) {
   while (p->length + length > p->capacity) {
     p->capacity = p->capacity ? p->capacity * 2 : 64;
-    p->bytes = realloc(p->bytes, p->capacity);
-    if (!p->bytes) abort();
+    uint8_t *grown = realloc(p->bytes, p->capacity);
+    if (!grown) abort();
+    p->bytes = grown;
   }
   if (length > 0) memcpy(p->bytes + p->length, bytes, length);
   p->length += length;
