@@ -50,77 +50,70 @@ static int64_t shift(weft_expr_op op, weft_dtype dtype, int64_t a, int64_t count
   return all ? 0 : truncate_to(dtype, (int64_t)((uint64_t)a << count));
 }
 
-/* False: a division by zero or an overflow. */
-static bool compute(const weft_instruction *instruction, const int64_t x[3], int64_t *out) {
+/* Instructions that always have a result. */
+static int64_t compute_plain(const weft_instruction *instruction, const int64_t x[3]) {
   weft_expr_op op = (weft_expr_op)instruction->op;
   weft_dtype dtype = (weft_dtype)instruction->dtype;
   int64_t a = x[0], b = x[1];
   switch (op) {
   case WEFT_EXPR_CONSTANT:
-    *out = instruction->immediate.i;
-    return true;
+    return instruction->immediate.i;
   case WEFT_EXPR_CAST:
-    *out = dtype == WEFT_BOOL ? a != 0 : truncate_to(dtype, a);
-    return true;
+    return dtype == WEFT_BOOL ? a != 0 : truncate_to(dtype, a);
+  case WEFT_EXPR_MIN:
+    return a < b ? a : b;
+  case WEFT_EXPR_MAX:
+    return a > b ? a : b;
+  case WEFT_EXPR_EQUAL:
+    return a == b;
+  case WEFT_EXPR_LESS:
+    return a < b;
+  case WEFT_EXPR_LESS_EQUAL:
+    return a <= b;
+  case WEFT_EXPR_AND:
+    return a & b;
+  case WEFT_EXPR_OR:
+    return a | b;
+  case WEFT_EXPR_XOR:
+    return a ^ b;
+  case WEFT_EXPR_NOT:
+    return dtype == WEFT_BOOL ? !a : truncate_to(dtype, ~a);
+  case WEFT_EXPR_SHIFT_LEFT:
+  case WEFT_EXPR_SHIFT_RIGHT:
+    return shift(op, dtype, a, b);
+  case WEFT_EXPR_SELECT:
+    return a ? b : x[2];
+  case WEFT_EXPR_SIGN:
+    return (a > 0) - (a < 0);
+  default: /* relu: the others are for floats or in compute() */
+    return a > 0 ? a : 0;
+  }
+}
+
+/* False: a division by zero or an overflow. */
+static bool compute(const weft_instruction *instruction, const int64_t x[3], int64_t *out) {
+  weft_expr_op op = (weft_expr_op)instruction->op;
+  switch (op) {
   case WEFT_EXPR_ADD:
-    return weft_add_i64(a, b, out);
+    return weft_add_i64(x[0], x[1], out);
   case WEFT_EXPR_SUB:
-    return weft_sub_i64(a, b, out);
+    return weft_sub_i64(x[0], x[1], out);
   case WEFT_EXPR_MUL:
-    return weft_mul_i64(a, b, out);
+    return weft_mul_i64(x[0], x[1], out);
   case WEFT_EXPR_DIV:
   case WEFT_EXPR_MOD:
   case WEFT_EXPR_FMOD:
-    return divide(op, a, b, out);
+    return divide(op, x[0], x[1], out);
   case WEFT_EXPR_POW:
-    return power(a, b, out);
-  case WEFT_EXPR_MIN:
-    *out = a < b ? a : b;
-    return true;
-  case WEFT_EXPR_MAX:
-    *out = a > b ? a : b;
-    return true;
-  case WEFT_EXPR_EQUAL:
-    *out = a == b;
-    return true;
-  case WEFT_EXPR_LESS:
-    *out = a < b;
-    return true;
-  case WEFT_EXPR_LESS_EQUAL:
-    *out = a <= b;
-    return true;
-  case WEFT_EXPR_AND:
-    *out = a & b;
-    return true;
-  case WEFT_EXPR_OR:
-    *out = a | b;
-    return true;
-  case WEFT_EXPR_XOR:
-    *out = a ^ b;
-    return true;
-  case WEFT_EXPR_NOT:
-    *out = dtype == WEFT_BOOL ? !a : truncate_to(dtype, ~a);
-    return true;
-  case WEFT_EXPR_SHIFT_LEFT:
-  case WEFT_EXPR_SHIFT_RIGHT:
-    *out = shift(op, dtype, a, b);
-    return true;
-  case WEFT_EXPR_SELECT:
-    *out = a ? b : x[2];
-    return true;
+    return power(x[0], x[1], out);
   case WEFT_EXPR_ABS:
-    *out = a;
-    return a >= 0 || weft_sub_i64(0, a, out);
+    *out = x[0];
+    return x[0] >= 0 || weft_sub_i64(0, x[0], out);
   case WEFT_EXPR_NEG:
-    return weft_sub_i64(0, a, out);
-  case WEFT_EXPR_SIGN:
-    *out = (a > 0) - (a < 0);
-    return true;
-  case WEFT_EXPR_RELU:
-    *out = a > 0 ? a : 0;
-    return true;
+    return weft_sub_i64(0, x[0], out);
   default:
-    return false;
+    *out = compute_plain(instruction, x);
+    return true;
   }
 }
 
