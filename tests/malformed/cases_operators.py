@@ -365,3 +365,16 @@ def operators():
         ),
         "ok",
     )
+    # Weights are used where they lie in the file, so often at odd addresses.
+    case(
+        "concat_at_an_odd_address",
+        one(
+            "Concat", ("x", "w"), initializers=[tensor("w", [1], raw=floats(1))], shape=(2,), axis=0
+        ),
+        "ok",
+    )
+    case(
+        "einsum_without_its_equation",
+        one("Einsum", more=field(5, attribute("equation", b"", 3))),
+        "invalid model: node 'n' (Einsum): attribute 'equation' does not fit its inputs",
+    )
