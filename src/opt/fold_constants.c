@@ -1,16 +1,23 @@
 /* fold_constants.c - nodes whose inputs are all constant become constants; so do values that shape
  * inference knows whole. */
+#include "base/checked.h"
 #include "opt/opt.h"
 
 /* A folded result may be this much larger than what it was made from: a broadcast of a number is
  * cheaper to compute than to hold. */
 #define FOLD_BYTES_MAX (1u << 20)
+/* What all results of a graph may be larger than what they were made from, and the bytes that may
+ * be read and written for them, products counted with each multiplication. A short file can ask for
+ * any amount; what is left is done by the run, which has limits of its own. */
+#define FOLD_GROWTH_MAX (64u << 20)
+#define FOLD_WORK_MAX   (1ull << 36)
 
 typedef struct folding {
   weft_graph *graph;
   const weft_opt_context *context;
   weft_arena arena;
-  uint32_t *uses; /* by value: weights nobody needs any more are let go at once */
+  uint32_t *uses;        /* by value: weights nobody needs any more are let go at once */
+  uint64_t growth, work; /* bytes, so far */
   weft_error *error;
 } folding;
 
@@ -41,9 +48,27 @@ static bool is_known(const weft_value *value) {
   return weft_elements_are_fixed(&value->shape, value->elements);
 }
 
-static bool can_evaluate(const weft_graph *graph, const weft_node *node) {
+/* Multiplications for each element of the result. */
+static uint64_t depth_of(const weft_graph *graph, const weft_node *node) {
+  const weft_shape *shape = &graph->values[node->inputs[0]].shape;
+  return node->op == WEFT_OP_MATMUL && shape->rank > 0 ? 1 + (uint64_t)shape->dims[shape->rank - 1]
+                                                       : 1;
+}
+
+static bool fits_budget(folding *fold, const weft_node *node, uint64_t in, uint64_t out) {
+  uint64_t growth = out > in ? out - in : 0, work;
+  if (growth > FOLD_BYTES_MAX) return false;
+  if (!weft_mul_u64(in + out, depth_of(fold->graph, node), &work)) return false;
+  if (growth > FOLD_GROWTH_MAX - fold->growth || work > FOLD_WORK_MAX - fold->work) return false;
+  fold->growth += growth;
+  fold->work += work;
+  return true;
+}
+
+static bool can_evaluate(folding *fold, const weft_node *node) {
+  const weft_graph *graph = fold->graph;
   uint64_t in = 0, out = 0, bytes;
-  if (node->op == WEFT_OP_IF) return false;
+  if (node->op == WEFT_OP_IF || node->op == WEFT_OP_ATTENTION) return false;
   for (uint32_t i = 0; i < node->input_count; i++) {
     if (node->inputs[i] == WEFT_VALUE_NONE) continue;
     const weft_value *value = &graph->values[node->inputs[i]];
@@ -54,7 +79,15 @@ static bool can_evaluate(const weft_graph *graph, const weft_node *node) {
     if (!value_bytes(&graph->values[node->outputs[i]], &bytes)) return false;
     out += bytes;
   }
-  return out <= in || out <= FOLD_BYTES_MAX;
+  return fits_budget(fold, node, in, out);
+}
+
+/* Known elements that stay elements cost no step either. */
+static bool can_hold(folding *fold, const weft_value *value) {
+  uint64_t bytes;
+  if (!value_bytes(value, &bytes) || bytes > FOLD_GROWTH_MAX - fold->growth) return false;
+  fold->growth += bytes;
+  return true;
 }
 
 /* Known elements as bytes. */
@@ -76,23 +109,25 @@ static void drop_uses(folding *fold, const weft_node *node) {
   }
 }
 
-static void become_constants(folding *fold, weft_node_id id, weft_buffer **buffers) {
-  weft_node *node = &fold->graph->nodes[id];
+static weft_status become_constants(folding *fold, weft_node_id id, weft_buffer **buffers) {
+  const weft_node *node = &fold->graph->nodes[id];
+  weft_status status = WEFT_OK;
   weft_graph_remove_node(fold->graph, id);
   for (uint32_t i = 0; i < node->output_count; i++) {
-    weft_value *value = &fold->graph->values[node->outputs[i]];
-    value->kind = WEFT_VALUE_CONSTANT;
-    value->producer = WEFT_NODE_NONE;
-    value->data = buffers[i];
+    weft_status made =
+        weft_graph_make_constant(fold->graph, node->outputs[i], buffers[i], fold->error);
+    if (made != WEFT_OK) status = made;
   }
   drop_uses(fold, node);
+  return status;
 }
 
 static weft_status fold_node(folding *fold, weft_node_id id) {
   weft_graph *graph = fold->graph;
   const weft_node *node = &graph->nodes[id];
   bool known = node->output_count == 1 && is_known(&graph->values[node->outputs[0]]);
-  if (!known && !can_evaluate(graph, node)) return WEFT_OK;
+  if (known ? !can_hold(fold, &graph->values[node->outputs[0]]) : !can_evaluate(fold, node))
+    return WEFT_OK;
   weft_buffer **buffers = WEFT_ARENA_ARRAY(&fold->arena, weft_buffer *, node->output_count);
   if (!buffers) return weft_arena_fail(&fold->arena, "a rewrite", fold->error);
   weft_status status =
@@ -101,8 +136,7 @@ static weft_status fold_node(folding *fold, weft_node_id id) {
   /* What the device cannot compute, or what fails on these values, is left for the run to report.
    */
   if (status == WEFT_UNSUPPORTED || status == WEFT_INVALID_DATA) return WEFT_OK;
-  if (status == WEFT_OK) become_constants(fold, id, buffers);
-  return status;
+  return status == WEFT_OK ? become_constants(fold, id, buffers) : status;
 }
 
 weft_status weft_pass_fold_constants(weft_graph *graph, const weft_opt_context *context,

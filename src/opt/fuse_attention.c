@@ -7,6 +7,15 @@
 #include "opt/match.h"
 #include "opt/opt.h"
 
+typedef struct fusion {
+  weft_graph *graph;
+  weft_arena arena;
+  weft_users users;     /* of the values before any rewrite: the added ones have one user each */
+  weft_node_id *before; /* by node that was added: where it belongs */
+  uint32_t added;
+  weft_error *error;
+} fusion;
+
 typedef struct attention_match {
   weft_value_id product; /* q k^T */
   weft_value_id q, k_transposed, v, mask;
@@ -76,11 +85,13 @@ static bool same_heads(const weft_graph *graph, const attention_match *match) {
   return q[0] == k[0] && q[0] == v[0] && q[1] == k[1] && q[1] == v[1];
 }
 
-static bool match_attention(const weft_graph *graph, const weft_node *node,
-                            attention_match *match) {
+/* Others' use of the weights of the softmax would have it computed twice. */
+static bool match_attention(const fusion *fuse, const weft_node *node, attention_match *match) {
+  const weft_graph *graph = fuse->graph;
   if (node->removed || !match_product(graph, node->outputs[0])) return false;
   const weft_node *softmax = weft_match_producer(graph, node->inputs[0]);
   if (!softmax || softmax->op != WEFT_OP_SOFTMAX || softmax->attributes.softmax.log) return false;
+  if (weft_use_count(&fuse->users, softmax->outputs[0]) != 1) return false;
   const weft_shape *scores = &graph->values[softmax->inputs[0]].shape;
   int32_t axis = softmax->attributes.softmax.axis;
   if (scores->rank != 4 || (axis != -1 && axis != 3)) return false;
@@ -93,29 +104,30 @@ static bool match_attention(const weft_graph *graph, const weft_node *node,
 }
 
 /* A view of k^T [B,H,D,T] as k [B,H,T,D], placed before `anchor`. */
-static weft_status add_transpose(weft_graph *graph, weft_value_id k_transposed, weft_node_id anchor,
-                                 weft_value_id *out, weft_error *error) {
+static weft_status add_transpose(fusion *fuse, weft_value_id k_transposed, weft_node_id anchor,
+                                 weft_value_id *out) {
   static const weft_axes swap = {.count = 4, .axes = {0, 1, 3, 2}};
+  weft_graph *graph = fuse->graph;
   weft_str name = graph->nodes[anchor].name, origin = graph->nodes[anchor].origin;
   weft_node *view;
   WEFT_TRY(weft_graph_add_node(graph, graph->nodes[anchor].region, WEFT_OP_VIEW, name, origin,
-                               &k_transposed, 1, 1, &view, error));
+                               &k_transposed, 1, 1, &view, fuse->error));
   view->attributes.view.kind = WEFT_VIEW_TRANSPOSE;
   view->attributes.view.axes = swap;
-  weft_node_id id = (weft_node_id)(view - graph->nodes);
   *out = view->outputs[0];
-  weft_graph_move_before(graph, id, anchor);
+  weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
+  if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
+  *before = anchor;
   weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, id, error);
+  return weft_infer_node(&facts, (weft_node_id)(view - graph->nodes), fuse->error);
 }
 
 /* The node that transposes the result to [B,S,H,E], if it is the only user. */
-static weft_node *find_heads_last(weft_graph *graph, const weft_users *users,
-                                  weft_value_id result) {
-  if (weft_use_count(users, result) != 1) return NULL;
-  weft_node_id user = users->nodes[users->first[result]];
+static weft_node *find_heads_last(const fusion *fuse, weft_value_id result) {
+  if (weft_use_count(&fuse->users, result) != 1) return NULL;
+  weft_node_id user = fuse->users.nodes[fuse->users.first[result]];
   if (user == WEFT_NODE_NONE) return NULL;
-  weft_node *node = &graph->nodes[user];
+  weft_node *node = &fuse->graph->nodes[user];
   const weft_axes *axes = &node->attributes.view.axes;
   bool swaps = node->op == WEFT_OP_VIEW && node->attributes.view.kind == WEFT_VIEW_TRANSPOSE &&
                axes->count == 4 && axes->axes[0] == 0 && axes->axes[1] == 2 && axes->axes[2] == 1 &&
@@ -123,33 +135,37 @@ static weft_node *find_heads_last(weft_graph *graph, const weft_users *users,
   return swaps ? node : NULL;
 }
 
-static weft_status fuse(weft_graph *graph, const weft_users *users, weft_node_id id,
-                        const attention_match *match, weft_error *error) {
+static weft_status rewrite(fusion *fuse, weft_node_id id, const attention_match *match) {
+  weft_graph *graph = fuse->graph;
   weft_value_id k;
   weft_value_id result = graph->nodes[id].outputs[0];
-  WEFT_TRY(add_transpose(graph, match->k_transposed, id, &k, error));
-  weft_node *transpose = find_heads_last(graph, users, result);
+  WEFT_TRY(add_transpose(fuse, match->k_transposed, id, &k));
+  weft_node *transpose = find_heads_last(fuse, result);
   weft_node *node = transpose ? transpose : &graph->nodes[id];
   weft_value_id inputs[] = {match->q, k, match->v, match->mask};
   uint32_t count = match->mask == WEFT_VALUE_NONE ? 3 : 4;
-  WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_ATTENTION, inputs, count, error));
+  WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_ATTENTION, inputs, count, fuse->error));
   node->attributes.attention.scale = (float)match->scale;
   node->attributes.attention.heads_last = transpose != NULL;
   return WEFT_OK;
 }
 
+static weft_status fuse_all(fusion *fuse) {
+  weft_graph *graph = fuse->graph;
+  uint32_t count = graph->node_count;
+  WEFT_TRY(weft_graph_users(graph, &fuse->arena, &fuse->users, fuse->error));
+  for (uint32_t n = 0; n < count; n++) {
+    attention_match match;
+    if (match_attention(fuse, &graph->nodes[n], &match)) WEFT_TRY(rewrite(fuse, n, &match));
+  }
+  return weft_graph_place(graph, count, fuse->before, &fuse->arena, fuse->error);
+}
+
 weft_status weft_pass_fuse_attention(weft_graph *graph, const weft_opt_context *context,
                                      weft_error *error) {
-  weft_arena arena;
-  weft_arena_init(&arena, context->heap);
-  weft_users users; /* of the values before any rewrite: the added ones have one user each */
-  weft_status status = weft_graph_users(graph, &arena, &users, error);
-  uint32_t count = graph->node_count;
-  for (uint32_t n = 0; n < count && status == WEFT_OK; n++) {
-    attention_match match;
-    if (match_attention(graph, &graph->nodes[n], &match))
-      status = fuse(graph, &users, n, &match, error);
-  }
-  weft_arena_release(&arena);
+  fusion fuse = {.graph = graph, .error = error};
+  weft_arena_init(&fuse.arena, context->heap);
+  weft_status status = fuse_all(&fuse);
+  weft_arena_release(&fuse.arena);
   return status;
 }

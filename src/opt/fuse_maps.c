@@ -4,12 +4,13 @@
 #include "opt/match.h"
 #include "opt/opt.h"
 
-static bool uses_value(const weft_node *node, weft_value_id value) {
-  for (uint32_t i = 0; i < node->input_count; i++) {
-    if (node->inputs[i] == value) return true;
-  }
-  return false;
-}
+typedef struct fusion {
+  weft_graph *graph;
+  uint32_t *uses; /* by value: nodes and region outputs that use it */
+  weft_composer composer;
+  const weft_node *producers[WEFT_EXPR_INPUTS_MAX]; /* computed in the node */
+  uint32_t producer_count;
+} fusion;
 
 /* The map that makes `value` may be computed inside `node`: nobody else needs it, nothing is
  * computed more often than before (equal shapes), and it is not shape arithmetic, which inference
@@ -34,72 +35,87 @@ static int32_t rank_without_scalars(const weft_graph *graph, const weft_node *no
   return rank;
 }
 
+/* The operand that stands for an input of `node`: what its producer computes, if that may be
+ * computed here. */
+static uint32_t compose_input(fusion *fuse, const weft_node *node, weft_value_id value) {
+  const weft_graph *graph = fuse->graph;
+  const weft_node *producer = find_producer(graph, fuse->uses, node, value);
+  if (!producer)
+    return weft_compose_value(&fuse->composer, value, rank_without_scalars(graph, node));
+  int32_t rank = rank_without_scalars(graph, producer);
+  uint32_t inner[WEFT_EXPR_INPUTS_MAX];
+  for (uint32_t i = 0; i < producer->input_count; i++) {
+    inner[i] = weft_compose_value(&fuse->composer, producer->inputs[i], rank);
+  }
+  weft_compose_append(&fuse->composer, &producer->attributes.map.expr, inner);
+  fuse->producers[fuse->producer_count++] = producer;
+  return fuse->composer.result;
+}
+
+/* Whether input number `index` is one of the earlier inputs too, and which. */
+static bool find_repeated(const weft_node *node, uint32_t index, uint32_t *first) {
+  for (*first = 0; *first < index; (*first)++) {
+    if (node->inputs[*first] == node->inputs[index]) return true;
+  }
+  return false;
+}
+
 /* node's expression with the producers of its inputs in place. */
-static void compose(weft_composer *composer, const uint32_t *uses, const weft_node *node) {
-  const weft_graph *graph = composer->graph;
-  uint32_t operands[WEFT_EXPR_INPUTS_MAX];
+static void compose(fusion *fuse, const weft_node *node) {
+  uint32_t operands[WEFT_EXPR_INPUTS_MAX], first;
+  weft_compose_start(&fuse->composer, fuse->graph);
+  fuse->producer_count = 0;
   for (uint32_t i = 0; i < node->input_count; i++) {
-    const weft_node *producer = find_producer(graph, uses, node, node->inputs[i]);
-    const weft_node *from = producer ? producer : node;
-    int32_t rank = rank_without_scalars(graph, from);
-    if (!producer) {
-      operands[i] = weft_compose_value(composer, node->inputs[i], rank);
-      continue;
-    }
-    uint32_t inner[WEFT_EXPR_INPUTS_MAX];
-    for (uint32_t k = 0; k < producer->input_count; k++) {
-      inner[k] = weft_compose_value(composer, producer->inputs[k], rank);
-    }
-    weft_compose_append(composer, &producer->attributes.map.expr, inner);
-    operands[i] = composer->result;
+    operands[i] = find_repeated(node, i, &first) ? operands[first]
+                                                 : compose_input(fuse, node, node->inputs[i]);
   }
-  weft_compose_append(composer, &node->attributes.map.expr, operands);
+  weft_compose_append(&fuse->composer, &node->attributes.map.expr, operands);
 }
 
-/* A value that producer and consumer both used has one user less; the producers are gone. */
-static void update_uses(weft_graph *graph, uint32_t *uses, const weft_node *node) {
+/* Each node counts once as a user, however often it has the value. */
+static void drop_uses(fusion *fuse, const weft_node *node) {
+  uint32_t first;
   for (uint32_t i = 0; i < node->input_count; i++) {
-    weft_value_id value = node->inputs[i];
-    const weft_node *producer = find_producer(graph, uses, node, value);
-    if (!producer) continue;
-    uses[value] = 0;
-    for (uint32_t k = 0; k < producer->input_count; k++) {
-      bool again = false;
-      for (uint32_t j = 0; j < k; j++) again |= producer->inputs[j] == producer->inputs[k];
-      if (!again && uses_value(node, producer->inputs[k])) uses[producer->inputs[k]]--;
-    }
+    if (!find_repeated(node, i, &first)) fuse->uses[node->inputs[i]]--;
   }
 }
 
-static weft_status fuse(weft_graph *graph, uint32_t *uses, weft_node_id id, weft_error *error) {
-  weft_node *node = &graph->nodes[id];
-  weft_composer composer;
-  weft_compose_start(&composer, graph);
-  compose(&composer, uses, node);
-  if (composer.full || composer.input_count == 0) return WEFT_OK;
-  update_uses(graph, uses, node);
+/* Computes producers in the node, if all of it fits; producer_count says how many. */
+static weft_status fuse_node(fusion *fuse, weft_node_id id, weft_error *error) {
+  weft_node *node = &fuse->graph->nodes[id];
+  const weft_composer *composer = &fuse->composer;
+  compose(fuse, node);
+  if (composer->full || composer->input_count == 0) {
+    fuse->producer_count = 0;
+    return WEFT_OK;
+  }
+  drop_uses(fuse, node);
+  for (uint32_t i = 0; i < fuse->producer_count; i++) drop_uses(fuse, fuse->producers[i]);
   weft_expr expr;
-  WEFT_TRY(weft_compose_finish(&composer, graph, &expr, error));
-  WEFT_TRY(
-      weft_match_rewrite(graph, node, WEFT_OP_MAP, composer.inputs, composer.input_count, error));
+  WEFT_TRY(weft_compose_finish(composer, fuse->graph, &expr, error));
+  WEFT_TRY(weft_match_rewrite(fuse->graph, node, WEFT_OP_MAP, composer->inputs,
+                              composer->input_count, error));
   node->attributes.map.expr = expr;
+  for (uint32_t i = 0; i < composer->input_count; i++) fuse->uses[composer->inputs[i]]++;
   return WEFT_OK;
 }
 
 weft_status weft_pass_fuse_maps(weft_graph *graph, const weft_opt_context *context,
                                 weft_error *error) {
+  fusion fuse = {.graph = graph};
   weft_arena arena;
   weft_arena_init(&arena, context->heap);
-  uint32_t *uses;
-  weft_status status = weft_count_user_nodes(graph, &arena, &uses, error);
+  weft_status status = weft_count_user_nodes(graph, &arena, &fuse.uses, error);
   weft_walk walk;
   weft_walk_start(&walk, graph); /* in execution order: producers are fused before their users */
   while (status == WEFT_OK) {
     weft_walk_event event = weft_walk_next(&walk);
     if (event == WEFT_WALK_END || event == WEFT_WALK_TOO_DEEP) break;
-    if (event != WEFT_WALK_NODE) continue;
     const weft_node *node = &graph->nodes[walk.node];
-    if (!node->removed && node->op == WEFT_OP_MAP) status = fuse(graph, uses, walk.node, error);
+    if (event != WEFT_WALK_NODE || node->removed || node->op != WEFT_OP_MAP) continue;
+    /* What two producers shared has one user less, and may be next. */
+    do status = fuse_node(&fuse, walk.node, error);
+    while (status == WEFT_OK && fuse.producer_count > 0);
   }
   weft_arena_release(&arena);
   return status;

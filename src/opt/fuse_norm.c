@@ -138,6 +138,9 @@ weft_status weft_pass_fuse_norm(weft_graph *graph, const weft_opt_context *conte
         graph->values[node->outputs[0]].dtype != WEFT_F32)
       continue;
     if (!match_norm(graph, node->outputs[0], &match)) continue;
+    /* A constant of higher rank than x, as epsilon for instance, would change the shape. */
+    if (!weft_shape_equal(&graph->values[match.x].shape, &graph->values[node->outputs[0]].shape))
+      continue;
     weft_value_id inputs[] = {match.x, match.scale, match.bias};
     uint32_t count = match.bias == WEFT_VALUE_NONE ? 2 : 3;
     WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_NORM, inputs, count, error));

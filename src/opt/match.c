@@ -50,8 +50,10 @@ bool weft_match_with_scalar(const weft_graph *graph, weft_value_id value, weft_e
 bool weft_match_factors(const weft_graph *graph, weft_value_id value, weft_match_product *out) {
   weft_value_id operands[3];
   *out = (weft_match_product){.factors = {value}, .count = 1, .scale = 1};
+  uint32_t looks = 0;
   for (uint32_t i = 0; i < out->count;) {
     double number;
+    if (looks++ == WEFT_MATCH_LOOKS_MAX) return false;
     if (weft_match_scalar(graph, out->factors[i], &number)) {
       out->scale *= number;
       out->factors[i] = out->factors[--out->count];

@@ -25,12 +25,13 @@ bool weft_match_with_scalar(const weft_graph *graph, weft_value_id value, weft_e
 /* A product written out as multiplications and divisions by constants, in any order and grouping.
  */
 #define WEFT_MATCH_FACTORS_MAX 8u
+#define WEFT_MATCH_LOOKS_MAX   32u /* at values: a file may hold a product of any length */
 typedef struct weft_match_product {
   weft_value_id factors[WEFT_MATCH_FACTORS_MAX];
   uint32_t count;
   double scale; /* product of the constant factors */
 } weft_match_product;
-/* False when `value` is no product, or one of too many factors. */
+/* False when `value` is no product, or too long a one. */
 bool weft_match_factors(const weft_graph *graph, weft_value_id value, weft_match_product *out);
 
 /* The reduce node of `kind` that makes `value` over the last axes [*axis, rank) of its input,

@@ -4,15 +4,20 @@
 #include "opt/match.h"
 #include "opt/opt.h"
 
-#define GROUP_MAX 16u
+#define GROUP_MAX   16u
+#define PIECE_BYTES (1u << 20)
+#define LOOK_MAX    64u /* users of the input, from a group's first on: a file may have any number */
 
 typedef struct merge {
   weft_graph *graph;
   const weft_opt_context *context;
   weft_arena arena;
   weft_users users;
+  uint32_t *position;   /* by node: in its region's order */
+  weft_node_id *before; /* by node that was added: where it belongs */
+  uint32_t added;
   weft_error *error;
-  weft_node_id group[GROUP_MAX]; /* in execution order */
+  weft_node_id group[GROUP_MAX];
   uint32_t count;
 } merge;
 
@@ -27,12 +32,15 @@ static bool is_column_vector(const weft_graph *graph, weft_value_id id, weft_dim
          value->shape.rank == 1 && value->shape.dims[0] == columns;
 }
 
-/* x [..., K] times a constant [K, N], with nothing but constant vectors [N] in the epilogue. */
-static bool is_candidate(const weft_graph *graph, const weft_node *node) {
+/* x [..., K] times a constant [K, N] of its own, with nothing but constant vectors [N] in the
+ * epilogue. A weight that others use too would be there twice. */
+static bool is_candidate(const merge *m, const weft_node *node) {
+  const weft_graph *graph = m->graph;
   if (node->removed || node->op != WEFT_OP_MATMUL) return false;
+  if (weft_use_count(&m->users, node->inputs[1]) != 1) return false;
   const weft_value *weight = weight_of(graph, node);
   if (weight->kind != WEFT_VALUE_CONSTANT || !weight->data || weight->dtype != WEFT_F32 ||
-      weight->layout != WEFT_LAYOUT_DENSE || weight->shape.rank != 2) {
+      weight->layout != WEFT_LAYOUT_DENSE || weight->shape.rank != 2 || weight->data->bytes == 0) {
     return false;
   }
   if (graph->values[node->inputs[0]].shape.rank < 2) return false;
@@ -59,34 +67,52 @@ static bool same_work(const weft_graph *graph, const weft_node *a, const weft_no
   return true;
 }
 
-/* Collects the matmuls that share the first one's input and work. Users are listed in the order of
- * nodes' numbers; the group must be in the order of execution, which can differ after moves, so the
- * first one's place is found by a scan of the region. */
-static void collect(merge *m, weft_node_id first) {
+/* Collects the matmuls that share the input and the work of user number `first` of `input`. */
+static void collect(merge *m, weft_value_id input, uint32_t first) {
   const weft_graph *graph = m->graph;
-  weft_value_id input = graph->nodes[first].inputs[0];
+  uint32_t end = m->users.first[input + 1];
   m->count = 0;
-  for (uint32_t u = m->users.first[input]; u < m->users.first[input + 1] && m->count < GROUP_MAX;
-       u++) {
+  for (uint32_t u = first; u < end && u - first < LOOK_MAX && m->count < GROUP_MAX; u++) {
     weft_node_id id = m->users.nodes[u];
     if (id == WEFT_NODE_NONE || (m->count > 0 && m->group[m->count - 1] == id)) continue;
     const weft_node *node = &graph->nodes[id];
-    if (node->inputs[0] == input && is_candidate(graph, node) &&
-        same_work(graph, &graph->nodes[first], node)) {
+    if (node->inputs[0] == input && is_candidate(m, node) &&
+        same_work(graph, &graph->nodes[m->users.nodes[first]], node)) {
       m->group[m->count++] = id;
     }
   }
 }
 
-/* The member of the group that runs first. */
+/* The member of the group that runs first. Users are listed by their nodes' numbers, which need not
+ * be the order of execution. */
 static weft_node_id find_anchor(const merge *m) {
-  const weft_region *region = &m->graph->regions[m->graph->nodes[m->group[0]].region];
-  for (uint32_t i = 0; i < region->node_count; i++) {
-    for (uint32_t g = 0; g < m->count; g++) {
-      if (region->nodes[i] == m->group[g]) return m->group[g];
-    }
+  weft_node_id anchor = m->group[0];
+  for (uint32_t g = 1; g < m->count; g++) {
+    if (m->position[m->group[g]] < m->position[anchor]) anchor = m->group[g];
   }
-  return m->group[0];
+  return anchor;
+}
+
+/* Copies rows to where they lie `stride` bytes apart; from a source in pieces, since each read may
+ * be a call to the outside. */
+static weft_status copy_part(merge *m, const weft_buffer *part, uint64_t rows, uint64_t stride,
+                             uint8_t *to) {
+  uint64_t width = part->bytes / rows, count = part->data ? rows : 1 + PIECE_BYTES / width;
+  if (count > rows) count = rows;
+  uint64_t piece_bytes = part->data ? 0 : count * width;
+  weft_heap *heap = m->context->heap;
+  uint8_t *piece = part->data ? NULL : weft_heap_allocate(heap, piece_bytes);
+  if (!part->data && !piece) return weft_heap_fail(heap, piece_bytes, "a weight", m->error);
+  weft_status status = WEFT_OK;
+  for (uint64_t row = 0; row < rows && status == WEFT_OK; row += count) {
+    if (count > rows - row) count = rows - row;
+    if (piece) status = weft_buffer_read(part, row * width, count * width, piece, m->error);
+    const uint8_t *from = piece ? piece : part->data;
+    for (uint64_t r = 0; r < count && status == WEFT_OK; r++)
+      memcpy(to + (row + r) * stride, from + r * width, width);
+  }
+  weft_heap_release(heap, piece, piece_bytes);
+  return status;
 }
 
 /* Lays the group's constants number `input` side by side: rows x (sum of columns). */
@@ -95,16 +121,12 @@ static weft_status concatenate(merge *m, uint32_t input, uint64_t rows, uint64_t
   weft_heap *heap = m->context->heap;
   *out = weft_buffer_new(heap, rows * columns * sizeof(float));
   if (!*out) return weft_heap_fail(heap, rows * columns * sizeof(float), "a weight", m->error);
-  uint64_t at = 0;
+  uint8_t *to = (*out)->data;
   weft_status status = WEFT_OK;
   for (uint32_t g = 0; g < m->count && status == WEFT_OK; g++) {
     const weft_buffer *part = m->graph->values[m->graph->nodes[m->group[g]].inputs[input]].data;
-    uint64_t width = part->bytes / rows;
-    for (uint64_t r = 0; r < rows && status == WEFT_OK; r++) {
-      uint8_t *to = (*out)->data + r * columns * sizeof(float) + at;
-      status = weft_buffer_read(part, r * width, width, to, m->error);
-    }
-    at += width;
+    status = copy_part(m, part, rows, columns * sizeof(float), to);
+    to += part->bytes / rows;
   }
   if (status != WEFT_OK) weft_buffer_release(out);
   return status;
@@ -129,35 +151,42 @@ static weft_status add_constant(merge *m, uint32_t input, const weft_shape *shap
   WEFT_TRY(concatenate(m, input, rows, columns, &data));
   const weft_value *first = &m->graph->values[m->graph->nodes[m->group[0]].inputs[input]];
   weft_str name = weft_arena_format(&m->graph->arena, "%.*s/merged", WEFT_STR_ARGS(first->name));
-  WEFT_TRY(weft_graph_add_constant(m->graph, name, WEFT_F32, shape, data, out, m->error));
-  for (uint32_t g = 0; g < m->count; g++)
-    drop_constant(m, m->graph->nodes[m->group[g]].inputs[input]);
+  return weft_graph_add_constant(m->graph, name, WEFT_F32, shape, data, out, m->error);
+}
+
+/* The merged inputs 1 and up. The group's own go when all are made: one may stand in two places. */
+static weft_status add_constants(merge *m, int64_t columns, weft_value_id *out) {
+  const weft_graph *graph = m->graph;
+  uint32_t input_count = graph->nodes[m->group[0]].input_count;
+  for (uint32_t i = 1; i < input_count; i++) {
+    weft_shape shape = graph->values[graph->nodes[m->group[0]].inputs[i]].shape;
+    shape.dims[shape.rank - 1] = columns;
+    WEFT_TRY(add_constant(m, i, &shape, &out[i]));
+  }
+  for (uint32_t g = 0; g < m->count; g++) {
+    for (uint32_t i = 1; i < input_count; i++)
+      drop_constant(m, graph->nodes[m->group[g]].inputs[i]);
+  }
   return WEFT_OK;
 }
 
 /* The one matmul, placed before the group; its result is *out. */
 static weft_status add_matmul(merge *m, int64_t columns, weft_value_id *out) {
   weft_graph *graph = m->graph;
-  weft_node_id anchor = find_anchor(m);
   const weft_node *first = &graph->nodes[m->group[0]];
-  uint32_t input_count = first->input_count;
   weft_value_id inputs[2 + WEFT_EXPR_INPUTS_MAX] = {first->inputs[0]};
-  for (uint32_t i = 1; i < input_count; i++) {
-    weft_shape shape = graph->values[graph->nodes[m->group[0]].inputs[i]].shape;
-    shape.dims[shape.rank - 1] = columns;
-    WEFT_TRY(add_constant(m, i, &shape, &inputs[i]));
-  }
-  first = &graph->nodes[m->group[0]];
+  WEFT_TRY(add_constants(m, columns, inputs));
   weft_expr expr = first->attributes.matmul.expr;
   weft_node *node;
   WEFT_TRY(weft_graph_add_node(graph, first->region, WEFT_OP_MATMUL, first->name, first->origin,
-                               inputs, input_count, 1, &node, m->error));
+                               inputs, first->input_count, 1, &node, m->error));
   node->attributes.matmul.expr = expr;
   *out = node->outputs[0];
-  weft_node_id id = (weft_node_id)(node - graph->nodes);
-  weft_graph_move_before(graph, id, anchor);
+  weft_node_id *before = WEFT_ARENA_PUSH(&m->arena, m->before, m->added);
+  if (!before) return weft_arena_fail(&m->arena, "a rewrite", m->error);
+  *before = find_anchor(m);
   weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, id, m->error);
+  return weft_infer_node(&facts, (weft_node_id)(node - graph->nodes), m->error);
 }
 
 static weft_status merge_group(merge *m) {
@@ -184,17 +213,41 @@ static weft_status merge_group(merge *m) {
   return WEFT_OK;
 }
 
+static weft_status list_positions(merge *m) {
+  m->position = WEFT_ARENA_ARRAY(&m->arena, uint32_t, m->graph->node_count + 1);
+  if (!m->position) return weft_arena_fail(&m->arena, "a rewrite", m->error);
+  for (uint32_t r = 0; r < m->graph->region_count; r++) {
+    const weft_region *region = &m->graph->regions[r];
+    for (uint32_t i = 0; i < region->node_count; i++) m->position[region->nodes[i]] = i;
+  }
+  return WEFT_OK;
+}
+
+/* Members of a group are no candidates any more. */
+static weft_status merge_users(merge *m, weft_value_id input) {
+  for (uint32_t u = m->users.first[input]; u < m->users.first[input + 1]; u++) {
+    weft_node_id id = m->users.nodes[u];
+    if (id == WEFT_NODE_NONE || !is_candidate(m, &m->graph->nodes[id])) continue;
+    collect(m, input, u);
+    if (m->count > 1) WEFT_TRY(merge_group(m));
+  }
+  return WEFT_OK;
+}
+
+static weft_status merge_all(merge *m) {
+  weft_graph *graph = m->graph;
+  uint32_t values = graph->value_count, nodes = graph->node_count;
+  WEFT_TRY(weft_graph_users(graph, &m->arena, &m->users, m->error));
+  WEFT_TRY(list_positions(m));
+  for (uint32_t i = 0; i < values; i++) WEFT_TRY(merge_users(m, i));
+  return weft_graph_place(graph, nodes, m->before, &m->arena, m->error);
+}
+
 weft_status weft_pass_merge_matmuls(weft_graph *graph, const weft_opt_context *context,
                                     weft_error *error) {
   merge m = {.graph = graph, .context = context, .error = error};
   weft_arena_init(&m.arena, context->heap);
-  weft_status status = weft_graph_users(graph, &m.arena, &m.users, error);
-  uint32_t count = graph->node_count;
-  for (uint32_t n = 0; n < count && status == WEFT_OK; n++) {
-    if (!is_candidate(graph, &graph->nodes[n])) continue;
-    collect(&m, n);
-    if (m.count > 1) status = merge_group(&m);
-  }
+  weft_status status = merge_all(&m);
   weft_arena_release(&m.arena);
   return status;
 }

@@ -2,19 +2,26 @@
  * enough. */
 #include "opt/opt.h"
 
-/* Uses by nodes that stay and by outputs of regions. */
+static void count_outputs(const weft_graph *graph, uint32_t region, uint32_t *uses) {
+  const weft_region *r = &graph->regions[region];
+  for (uint32_t i = 0; i < r->output_count; i++) uses[r->outputs[i]]++;
+}
+
+/* Uses by nodes that stay, and by the outputs of the main region and of their branches: those of an
+ * `if` that went need nothing. */
 static uint32_t *count_uses(const weft_graph *graph, weft_arena *arena) {
   uint32_t *uses = WEFT_ARENA_ARRAY(arena, uint32_t, graph->value_count + 1);
   if (!uses) return NULL;
+  count_outputs(graph, 0, uses);
   for (uint32_t n = 0; n < graph->node_count; n++) {
     const weft_node *node = &graph->nodes[n];
-    for (uint32_t i = 0; i < node->input_count && !node->removed; i++) {
+    if (node->removed) continue;
+    for (uint32_t i = 0; i < node->input_count; i++) {
       if (node->inputs[i] != WEFT_VALUE_NONE) uses[node->inputs[i]]++;
     }
-  }
-  for (uint32_t r = 0; r < graph->region_count; r++) {
-    for (uint32_t i = 0; i < graph->regions[r].output_count; i++)
-      uses[graph->regions[r].outputs[i]]++;
+    if (node->op != WEFT_OP_IF) continue;
+    count_outputs(graph, node->attributes.branches.then_region, uses);
+    count_outputs(graph, node->attributes.branches.else_region, uses);
   }
   return uses;
 }
@@ -26,29 +33,46 @@ static bool is_used(const weft_node *node, const uint32_t *uses) {
   return false;
 }
 
-/* Nodes that became unused push the makers of their inputs. */
+typedef struct removal {
+  weft_graph *graph;
+  uint32_t *uses;
+  weft_node_id *stack; /* nodes to drop: each gets there once, when its last use goes */
+  uint32_t depth;
+} removal;
+
+static void drop_use(removal *r, weft_value_id value) {
+  if (value == WEFT_VALUE_NONE || --r->uses[value] > 0) return;
+  weft_node_id producer = r->graph->values[value].producer;
+  if (producer == WEFT_NODE_NONE || is_used(&r->graph->nodes[producer], r->uses)) return;
+  r->stack[r->depth++] = producer;
+}
+
+static void drop_outputs(removal *r, uint32_t region) {
+  const weft_region *branch = &r->graph->regions[region];
+  for (uint32_t i = 0; i < branch->output_count; i++) drop_use(r, branch->outputs[i]);
+}
+
+static void drop_node(removal *r, weft_node_id id) {
+  const weft_node *node = &r->graph->nodes[id];
+  weft_graph_remove_node(r->graph, id);
+  for (uint32_t i = 0; i < node->input_count; i++) drop_use(r, node->inputs[i]);
+  if (node->op != WEFT_OP_IF) return;
+  drop_outputs(r, node->attributes.branches.then_region);
+  drop_outputs(r, node->attributes.branches.else_region);
+}
+
 weft_status weft_pass_remove_dead(weft_graph *graph, const weft_opt_context *context,
                                   weft_error *error) {
   weft_arena arena;
   weft_arena_init(&arena, context->heap);
-  uint32_t *uses = count_uses(graph, &arena);
-  weft_node_id *stack = WEFT_ARENA_ARRAY(&arena, weft_node_id, graph->node_count + 1);
-  weft_status status = uses && stack ? WEFT_OK : weft_arena_fail(&arena, "a rewrite", error);
+  removal r = {.graph = graph,
+               .uses = count_uses(graph, &arena),
+               .stack = WEFT_ARENA_ARRAY(&arena, weft_node_id, graph->node_count + 1)};
+  weft_status status = r.uses && r.stack ? WEFT_OK : weft_arena_fail(&arena, "a rewrite", error);
   for (uint32_t n = 0; n < graph->node_count && status == WEFT_OK; n++) {
-    uint32_t depth = 0;
-    if (!graph->nodes[n].removed && !is_used(&graph->nodes[n], uses)) stack[depth++] = n;
-    while (depth > 0) {
-      weft_node *node = &graph->nodes[stack[--depth]];
-      weft_graph_remove_node(graph, (weft_node_id)(node - graph->nodes));
-      for (uint32_t i = 0; i < node->input_count; i++) {
-        weft_value_id input = node->inputs[i];
-        if (input == WEFT_VALUE_NONE || --uses[input] > 0) continue;
-        weft_node_id producer = graph->values[input].producer;
-        bool dead = producer != WEFT_NODE_NONE && !graph->nodes[producer].removed &&
-                    !is_used(&graph->nodes[producer], uses);
-        if (dead) stack[depth++] = producer;
-      }
-    }
+    if (graph->nodes[n].removed || is_used(&graph->nodes[n], r.uses)) continue;
+    drop_node(&r, n);
+    while (r.depth > 0) drop_node(&r, r.stack[--r.depth]);
   }
   weft_arena_release(&arena);
   return status;

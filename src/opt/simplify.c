@@ -64,7 +64,8 @@ static void join_transposes(weft_graph *graph, weft_node *node) {
               inner->attributes.view.axes.count == axes->count;
   if (!both) return;
   for (uint32_t i = 0; i < axes->count; i++) {
-    axes->axes[i] = inner->attributes.view.axes.axes[axes->axes[i]];
+    int32_t axis = axes->axes[i] < 0 ? axes->axes[i] + axes->count : axes->axes[i];
+    axes->axes[i] = inner->attributes.view.axes.axes[axis];
   }
   node->inputs[0] = inner->inputs[0];
 }

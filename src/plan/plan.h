@@ -34,7 +34,8 @@ typedef weft_status weft_step_fn(const struct weft_step *step,
                                  const struct weft_execution *execution, weft_error *error);
 
 /* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element
- * counts, row-major order); its node is the one that needed it. */
+ * counts, row-major order); its node is the one that needed it, NULL where an input or constant is
+ * an output. */
 typedef struct weft_step {
   const weft_node *node;
   bool is_copy;

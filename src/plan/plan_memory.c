@@ -25,6 +25,7 @@ static void remove_gap(gap_list *list, uint32_t index) {
 
 static weft_status take(gap_list *list, uint64_t bytes, uint64_t *offset) {
   uint32_t best = UINT32_MAX;
+  if (bytes == 0) return WEFT_OK;
   for (uint32_t i = 0; i < list->count; i++) {
     if (list->gaps[i].bytes < bytes) continue;
     if (best == UINT32_MAX || list->gaps[i].bytes < list->gaps[best].bytes) best = i;
@@ -148,6 +149,10 @@ static weft_status list_endings(weft_planner *planner, endings *out) {
   return WEFT_OK;
 }
 
+static uint64_t arena_bytes(const weft_block *block) {
+  return weft_align_up(block->bytes, WEFT_ALIGNMENT);
+}
+
 static weft_status scan_step(weft_planner *planner, gap_list *list, const endings *ends, uint32_t s,
                              uint32_t *next_block, uint64_t *live) {
   weft_step *step = &planner->plan->steps[s];
@@ -156,8 +161,8 @@ static weft_status scan_step(weft_planner *planner, gap_list *list, const ending
        (*next_block)++) {
     weft_block *block = &planner->blocks[*next_block];
     if (block->slot != WEFT_SLOT_ARENA || block->merged != WEFT_BLOCK_NONE) continue;
-    WEFT_TRY(take(list, block->bytes, &block->offset));
-    *live += block->bytes;
+    WEFT_TRY(take(list, arena_bytes(block), &block->offset));
+    *live += arena_bytes(block);
   }
   WEFT_TRY(take(list, scratch_bytes, &step->scratch_offset));
   if (*live + scratch_bytes > planner->plan->arena_bytes_live) {
@@ -165,8 +170,9 @@ static weft_status scan_step(weft_planner *planner, gap_list *list, const ending
   }
   WEFT_TRY(give_back(list, step->scratch_offset, scratch_bytes));
   for (uint32_t b = ends->heads[s]; b != UINT32_MAX; b = ends->next[b]) {
-    WEFT_TRY(give_back(list, planner->blocks[b].offset, planner->blocks[b].bytes));
-    *live -= planner->blocks[b].bytes;
+    const weft_block *block = &planner->blocks[b];
+    WEFT_TRY(give_back(list, block->offset, arena_bytes(block)));
+    *live -= arena_bytes(block);
   }
   return WEFT_OK;
 }

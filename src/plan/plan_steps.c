@@ -33,7 +33,7 @@ static weft_array *new_block_array(weft_planner *planner, weft_dtype dtype,
   weft_block *block = WEFT_ARENA_PUSH(&planner->scratch, planner->blocks, planner->block_count);
   if (!block) return NULL;
   *block = (weft_block){
-      .bytes = weft_align_up(array->elements * weft_dtype_size(dtype), WEFT_ALIGNMENT),
+      .bytes = array->elements * weft_dtype_size(dtype),
       .first = planner->plan->step_count,
       .last = planner->plan->step_count,
       .slot = WEFT_SLOT_ARENA,
@@ -224,8 +224,7 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
   WEFT_TRY(array_of(planner, value, &array));
   uint32_t block = weft_block_of(array);
   bool whole = block != WEFT_BLOCK_NONE && weft_array_is_dense(array) && array->offset == 0 &&
-               weft_align_up(array->elements * weft_dtype_size(array->dtype), WEFT_ALIGNMENT) ==
-                   planner->blocks[block].bytes;
+               array->elements * weft_dtype_size(array->dtype) == planner->blocks[block].bytes;
   if (whole && planner->blocks[block].slot == WEFT_SLOT_ARENA) {
     planner->blocks[block].slot = slot;
   } else {

@@ -11,7 +11,7 @@
 
 /* Memory of an activation, alive from the step that writes it to the last one that reads it. */
 typedef struct weft_block {
-  uint64_t bytes, offset;
+  uint64_t bytes, offset; /* of the elements; in the arena rounded up to WEFT_ALIGNMENT */
   uint32_t first, last;
   uint32_t slot;   /* the arena's, or an output's: then it lies in the caller's tensor */
   uint32_t merged; /* the block whose memory it takes over (in-place steps), or WEFT_BLOCK_NONE */

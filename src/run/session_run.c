@@ -83,6 +83,10 @@ static weft_status want_outputs(weft_session *session, const weft_binding *outpu
       return weft_fail(error, WEFT_INVALID_ARGUMENT, "the model has no output '%s'",
                        outputs[i].name);
     }
+    if (session->wanted[index]) {
+      return weft_fail(error, WEFT_INVALID_ARGUMENT, "output '%s' is asked for twice",
+                       outputs[i].name);
+    }
     session->wanted[index] = true;
     session->given[index] = outputs[i].tensor;
   }
