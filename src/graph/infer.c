@@ -81,12 +81,16 @@ weft_status weft_infer_axis(const weft_infer *infer, int64_t axis, int32_t rank,
 
 /* ---- outputs --------------------------------------------------------------------------------- */
 
+/* Names may be long: a message has to keep room for the rest. */
+static int shown_bytes(weft_str name) {
+  return name.length < 100 ? (int)name.length : 100;
+}
+
 static weft_status fail_contradiction(const weft_infer *infer, weft_value_id value,
                                       const weft_shape *before, const weft_shape *now) {
   weft_str name = infer->at->graph->values[value].name;
-  return weft_infer_fail(infer, "its output '%.*s' is %s, but the model says %s",
-                         (int)(name.length < 100 ? name.length : 100), name.data,
-                         WEFT_SHAPE_TEXT(infer, now), WEFT_SHAPE_TEXT(infer, before));
+  return weft_infer_fail(infer, "its output '%.*s' is %s, but %s is expected", shown_bytes(name),
+                         name.data, WEFT_SHAPE_TEXT(infer, now), WEFT_SHAPE_TEXT(infer, before));
 }
 
 static bool is_anonymous(const weft_graph *graph, weft_dim dim) {
@@ -132,22 +136,35 @@ static bool follow_symbol(const weft_inference *at, weft_dim symbol, weft_dim ex
   return *bound == extent;
 }
 
+static weft_status fail_symbol(const weft_infer *infer, const weft_value *value,
+                               const weft_shape *now, weft_dim symbol) {
+  char name[80];
+  weft_text text = {.buffer = name, .size = sizeof name};
+  weft_dim_print(infer->at->graph, symbol, &text);
+  return weft_infer_fail(infer, "its output '%.*s' is %s, but %s is expected, with %s = %lld",
+                         shown_bytes(value->name), value->name.data, WEFT_SHAPE_TEXT(infer, now),
+                         WEFT_SHAPE_TEXT(infer, &value->shape), name,
+                         (long long)infer->at->symbols[WEFT_DIM_SYMBOL_INDEX(symbol)]);
+}
+
 /* At bind. Rewrites were built upon what was found at load, so the run must not contradict it. */
 static weft_status merge_at_bind(const weft_infer *infer, weft_value_id value,
                                  const weft_shape *shape) {
-  const weft_shape *before = &infer->at->graph->values[value].shape;
+  const weft_value *before = &infer->at->graph->values[value];
   for (int32_t i = 0; i < shape->rank; i++) {
     if (shape->dims[i] == WEFT_DIM_UNKNOWN) return weft_infer_fail_unknown(infer);
   }
   if (shape->rank < 0) return weft_infer_fail_unknown(infer);
-  if (before->rank < 0) return WEFT_OK;
-  bool good = before->rank == shape->rank;
+  if (before->shape.rank < 0) return WEFT_OK;
+  bool good = before->shape.rank == shape->rank;
   for (int32_t i = 0; good && i < shape->rank; i++) {
-    good = WEFT_DIM_IS_SYMBOL(before->dims[i])
-               ? follow_symbol(infer->at, before->dims[i], shape->dims[i])
-               : before->dims[i] == shape->dims[i];
+    weft_dim dim = before->shape.dims[i];
+    good = WEFT_DIM_IS_SYMBOL(dim) || dim == shape->dims[i];
+    if (WEFT_DIM_IS_SYMBOL(dim) && !follow_symbol(infer->at, dim, shape->dims[i])) {
+      return fail_symbol(infer, before, shape, dim);
+    }
   }
-  return good ? WEFT_OK : fail_contradiction(infer, value, before, shape);
+  return good ? WEFT_OK : fail_contradiction(infer, value, &before->shape, shape);
 }
 
 static weft_status check_size(const weft_infer *infer, const weft_shape *shape) {
@@ -182,7 +199,7 @@ weft_status weft_infer_output_at(weft_infer *infer, uint32_t output, weft_dtype 
   weft_value_id value = infer->node->outputs[output];
   weft_dtype before = at->graph->values[value].dtype;
   if (before != WEFT_DTYPE_NONE && before != dtype) {
-    return weft_infer_fail(infer, "output %u is %s, but the model says %s", output,
+    return weft_infer_fail(infer, "output %u is %s, but %s is expected", output,
                            weft_dtype_name(dtype), weft_dtype_name(before));
   }
   weft_shape merged = *shape;

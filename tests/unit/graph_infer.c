@@ -673,9 +673,9 @@ static void test_merge(void) {
   check_merge("i64{?,3}", "f32[?,3]", "f32[?0,3]");
   check_merge("i64{2,3}", "f32[...]", "f32[2,3]");
   check_merge("i64[n]", "f32[a,3]", "f32[a,3]");
-  check_merge("i64{2,3}", "f32[2,4]", "!'value_2' is [2,3], but the model says [2,4]");
-  check_merge("i64{2,3}", "f32[3]", "!is [2,3], but the model says [3]");
-  check_merge("i64{2,3}", "f16[2,3]", "!output 0 is f32, but the model says f16");
+  check_merge("i64{2,3}", "f32[2,4]", "!'value_2' is [2,3], but [2,4] is expected");
+  check_merge("i64{2,3}", "f32[3]", "!is [2,3], but [3] is expected");
+  check_merge("i64{2,3}", "f16[2,3]", "!output 0 is f32, but f16 is expected");
 }
 
 /* A second inference changes nothing and makes no new symbols. */
@@ -751,8 +751,8 @@ static void bind_positions(int64_t s, const char *expected) {
 static void test_bind_checks_load(void) {
   bind_positions(100, "f32[3,100,8]");
   bind_positions(512, "f32[3,512,8]");
-  bind_positions(600,
-                 "node 'n' (Op): its output 'value_5' is [1,512,8], but the model says [1,s,8]");
+  bind_positions(600, "node 'n' (Op): its output 'value_5' is [1,512,8], but [1,s,8] is expected, "
+                      "with s = 600");
 }
 
 /* ---- if -------------------------------------------------------------------------------------- */
