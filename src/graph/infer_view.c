@@ -7,7 +7,9 @@
 weft_status weft_infer_axes(const weft_infer *infer, const weft_axes *attribute, uint32_t input,
                             int32_t rank, uint32_t none, uint32_t *mask, bool *known) {
   int64_t count = attribute->count;
-  bool from_input = count == 0 && weft_input_has(infer, input);
+  bool from_input = weft_input_has(infer, input);
+  if (from_input && count > 0)
+    return weft_infer_fail(infer, "its axes are given twice, as an attribute and as an input");
   if (from_input) WEFT_TRY(weft_input_length(infer, input, &count));
   *mask = count == 0 ? none : 0;
   *known = count == 0 || !from_input || weft_input_elements(infer, input);

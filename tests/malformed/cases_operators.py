@@ -378,3 +378,8 @@ def operators():
         one("Einsum", more=field(5, attribute("equation", b"", 3))),
         "invalid model: node 'n' (Einsum): attribute 'equation' does not fit its inputs",
     )
+    case(
+        "reduce_axes_given_twice",
+        one("ReduceMax", ("x", "x"), dtype=INT32, axes=[0]),
+        "invalid model: node 'n' (ReduceMax): its axes are given twice, as an attribute and as an input",
+    )
