@@ -17,22 +17,27 @@ VEC_INLINE f32v reciprocal(f32v x) {
   return 1 / x;
 }
 
+/* SHORT: a vector takes a few instructions, so that the loop is worth writing for whole vectors. */
+#define UNARY_SHORT(name, f)                                                                       \
+  void WEFT_KERNEL_NAME(name)(size_t n, const float *x, float *y) {                                \
+    VEC_EACH(i, left, n, f32v_store_upto(y + i, f(f32v_load_upto(x + i, left)), left));            \
+  }
 #define UNARY(name, f)                                                                             \
   void WEFT_KERNEL_NAME(name)(size_t n, const float *x, float *y) {                                \
     for (size_t i = 0; i < n; i += WEFT_LANES)                                                     \
       f32v_store_upto(y + i, f(f32v_load_upto(x + i, n - i)), n - i);                              \
   }
-UNARY(abs_f32, f32v_abs)
-UNARY(neg_f32, -)
-UNARY(relu_f32, relu)
-UNARY(sqrt_f32, f32v_sqrt)
-UNARY(rsqrt_f32, rsqrt)
-UNARY(reciprocal_f32, reciprocal)
-UNARY(floor_f32, f32v_floor)
-UNARY(ceil_f32, f32v_ceil)
-UNARY(round_f32, f32v_round)
-UNARY(trunc_f32, f32v_trunc)
-UNARY(sign_f32, sign)
+UNARY_SHORT(abs_f32, f32v_abs)
+UNARY_SHORT(neg_f32, -)
+UNARY_SHORT(relu_f32, relu)
+UNARY_SHORT(sqrt_f32, f32v_sqrt)
+UNARY_SHORT(rsqrt_f32, rsqrt)
+UNARY_SHORT(reciprocal_f32, reciprocal)
+UNARY_SHORT(floor_f32, f32v_floor)
+UNARY_SHORT(ceil_f32, f32v_ceil)
+UNARY_SHORT(round_f32, f32v_round)
+UNARY_SHORT(trunc_f32, f32v_trunc)
+UNARY_SHORT(sign_f32, sign)
 UNARY(exp_f32, vec_exp)
 UNARY(log_f32, vec_log)
 UNARY(erf_f32, vec_erf)
@@ -54,24 +59,30 @@ UNARY(asinh_f32, vec_asinh)
 UNARY(acosh_f32, vec_acosh)
 UNARY(atanh_f32, vec_atanh)
 
-#define BINARY(name, f)                                                                            \
+#define BINARY_SHORT(name, f)                                                                      \
   void WEFT_KERNEL_NAME(name)(size_t n, const float *a, const float *b, float *y) {                \
-    for (size_t i = 0; i < n; i += WEFT_LANES) {                                                   \
-      f32v r = f(f32v_load_upto(a + i, n - i), f32v_load_upto(b + i, n - i));                      \
-      f32v_store_upto(y + i, r, n - i);                                                            \
-    }                                                                                              \
+    VEC_EACH(i, left, n, {                                                                         \
+      f32v r = f(f32v_load_upto(a + i, left), f32v_load_upto(b + i, left));                        \
+      f32v_store_upto(y + i, r, left);                                                             \
+    });                                                                                            \
   }
 #define ADD(a, b)      (a) + (b)
 #define SUBTRACT(a, b) (a) - (b)
 #define MULTIPLY(a, b) (a) * (b)
 #define DIVIDE(a, b)   (a) / (b)
-BINARY(add_f32, ADD)
-BINARY(sub_f32, SUBTRACT)
-BINARY(mul_f32, MULTIPLY)
-BINARY(div_f32, DIVIDE)
-BINARY(min_f32, f32v_min)
-BINARY(max_f32, f32v_max)
-BINARY(pow_f32, vec_pow)
+BINARY_SHORT(add_f32, ADD)
+BINARY_SHORT(sub_f32, SUBTRACT)
+BINARY_SHORT(mul_f32, MULTIPLY)
+BINARY_SHORT(div_f32, DIVIDE)
+BINARY_SHORT(min_f32, f32v_min)
+BINARY_SHORT(max_f32, f32v_max)
+
+void WEFT_KERNEL_NAME(pow_f32)(size_t n, const float *a, const float *b, float *y) {
+  for (size_t i = 0; i < n; i += WEFT_LANES) {
+    f32v r = vec_pow(f32v_load_upto(a + i, n - i), f32v_load_upto(b + i, n - i));
+    f32v_store_upto(y + i, r, n - i);
+  }
+}
 
 /* Plain loops, which compilers vectorise, bytes and floats mixed, as well as we would. */
 #define COMPARE(name, operator)                                                                    \

@@ -85,16 +85,15 @@ VEC_INLINE float exp_and_sum(size_t n, const float *x, float largest, float *y) 
 void WEFT_KERNEL_NAME(softmax_f32)(size_t n, const float *x, float *y) {
   if (n == 0) return;
   float factor = 1 / exp_and_sum(n, x, WEFT_KERNEL_NAME(maximum_f32)(n, x), y);
-  for (size_t i = 0; i < n; i += WEFT_LANES)
-    f32v_store_upto(y + i, f32v_load_upto(y + i, n - i) * factor, n - i);
+  VEC_EACH(i, left, n, f32v_store_upto(y + i, f32v_load_upto(y + i, left) * factor, left));
 }
 
 void WEFT_KERNEL_NAME(log_softmax_f32)(size_t n, const float *x, float *y) {
   if (n == 0) return;
   float largest = WEFT_KERNEL_NAME(maximum_f32)(n, x);
   float log_total = vec_log(f32v_splat(exp_and_sum(n, x, largest, NULL)))[0];
-  for (size_t i = 0; i < n; i += WEFT_LANES)
-    f32v_store_upto(y + i, f32v_load_upto(x + i, n - i) - largest - log_total, n - i);
+  VEC_EACH(i, left, n,
+           { f32v_store_upto(y + i, f32v_load_upto(x + i, left) - largest - log_total, left); });
 }
 
 /* ---- normalisations
@@ -103,11 +102,11 @@ void WEFT_KERNEL_NAME(log_softmax_f32)(size_t n, const float *x, float *y) {
 static void normalise(size_t n, const float *x, float mean, const float *scale, const float *bias,
                       float epsilon, float *y) {
   float factor = (float)(1 / __builtin_sqrt(sum_square(n, x, mean) / (double)n + (double)epsilon));
-  for (size_t i = 0; i < n; i += WEFT_LANES) {
-    f32v v = (f32v_load_upto(x + i, n - i) - mean) * factor * f32v_load_upto(scale + i, n - i);
-    if (bias) v += f32v_load_upto(bias + i, n - i);
-    f32v_store_upto(y + i, v, n - i);
-  }
+  VEC_EACH(i, left, n, {
+    f32v v = (f32v_load_upto(x + i, left) - mean) * factor * f32v_load_upto(scale + i, left);
+    if (bias) v += f32v_load_upto(bias + i, left);
+    f32v_store_upto(y + i, v, left);
+  });
 }
 
 void WEFT_KERNEL_NAME(layer_norm_f32)(size_t n, const float *x, const float *scale,

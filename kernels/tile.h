@@ -17,17 +17,24 @@ typedef struct tile_b { /* vector j of b[k] = at[j / 2 * panel + j % 2 * WEFT_LA
 
 /* acc[i * vectors + j] += sum over `depth` steps of k of a[i][k] * b[k][j], for rows x vectors
  * accumulators. Every element is summed in the order of k whatever the tile is, so that a row's
- * result does not depend on the rows around it. */
+ * result does not depend on the rows around it. A pointer per row, hidden, because clang for wasm
+ * would compute each row's address from the one before. */
 VEC_INLINE void tile_product(const int rows, const int vectors, size_t depth, tile_a a, tile_b b,
                              f32v *acc) {
-  VEC_LOOP for (; depth > 0; depth--, a.at += a.step, b.at += b.row) {
+  const float *row[8];
+  VEC_FOR(i, rows) {
+    row[i] = a.at + (size_t)i * a.row;
+    VEC_HIDE(row[i]);
+  }
+  VEC_LOOP for (; depth > 0; depth--, b.at += b.row) {
     f32v bs[8];
     VEC_FOR(j, vectors)
     bs[j] = f32v_load(b.at + (size_t)(j / 2) * b.panel + (size_t)(j % 2 * WEFT_LANES));
     VEC_FOR(i, rows) {
-      f32v s = f32v_load_splat(a.at + (size_t)i * a.row);
+      f32v s = f32v_load_splat(row[i]);
       VEC_FOR(j, vectors) acc[i * vectors + j] = f32v_fma(s, bs[j], acc[i * vectors + j]);
     }
+    VEC_FOR(i, rows) row[i] += a.step;
   }
 }
 

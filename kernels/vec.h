@@ -112,6 +112,20 @@ VEC_INLINE void f32v_store_upto(float *p, f32v v, size_t n) {
     f32v_store_part(p, v, n);
 }
 
+/* Runs `body` for the vectors of n elements: i is where one starts, `left` how many elements are
+ * left for the ..._upto functions: a constant for all but the last, which costs them nothing. For
+ * bodies that are short, as they are there twice. */
+#define VEC_EACH(i, left, n, body)                                                                 \
+  do {                                                                                             \
+    size_t i = 0;                                                                                  \
+    for (; i + WEFT_LANES <= (n); i += WEFT_LANES) {                                               \
+      const size_t left = WEFT_LANES;                                                              \
+      body;                                                                                        \
+    }                                                                                              \
+    const size_t left = (n) - i;                                                                   \
+    if (left > 0) body;                                                                            \
+  } while (0)
+
 /* 0, 1, 2 ... */
 VEC_INLINE i32v i32v_iota(void) {
 #if WEFT_LANES == 8
