@@ -1,11 +1,12 @@
 // Compares hidden states with the reference that embeddings.py wrote (index.json and data.bin), for
 // any runtime that JavaScript can call: Node with one of the wasm tiers, or a page.
 //
-//   node tests/models/embeddings.mjs PACKAGE [FOLDER [WASM]]
+//   node tests/models/embeddings.mjs [--wasm FILE] [--every N] PACKAGE
 //
-// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor, env); FOLDER is
-// build/embeddings by default; WASM is a wasm file to use in place of the one that the package picks
-// (env.wasm.wasmBinary). The exit status is 1 if a batch differs too much.
+// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor, env); FILE is a wasm file to
+// use in place of the one that the package picks (env.wasm.wasmBinary); with N only each N-th batch
+// is compared, and those of the longest and shortest texts. The files are in build/embeddings. The
+// exit status is 1 if a batch differs too much.
 
 /** Mean of the rows whose mask is set: [batch] of Float64Array(width). */
 function pool(hidden, mask, batch, sequence, width) {
@@ -67,18 +68,27 @@ async function compareBatch(index, entry, read, run) {
   };
 }
 
+/** Each N-th batch, and those of the longest and shortest texts. */
+function choose(batches, every) {
+  const lengths = batches.map(({ sequence }) => sequence);
+  const ends = [Math.min(...lengths), Math.max(...lengths)];
+  return batches.filter(({ sequence }, i) => i % every === 0 || ends.includes(sequence));
+}
+
 /**
  * Runs the batches. `read(offset, length)` answers an ArrayBuffer of data.bin;
  * `run({name: {data, dims}})` answers last_hidden_state as Float32Array. Answers
- * {batches, failed, difference, cosine}.
+ * {texts, batches, failed, difference, cosine}.
  */
-export async function compare(index, read, run) {
-  const total = { batches: index.batches.length, failed: 0, difference: 0, cosine: 1 };
-  for (const entry of index.batches) {
+export async function compare(index, read, run, every = 1) {
+  const total = { texts: 0, batches: 0, failed: 0, difference: 0, cosine: 1 };
+  for (const entry of choose(index.batches, every)) {
     const { padding, difference, cosine } = await compareBatch(index, entry, read, run);
     const good =
       difference <= index.abs_max && padding <= index.abs_max_padding && cosine >= index.cosine_min;
     if (!good) total.failed++;
+    total.texts += entry.batch;
+    total.batches++;
     total.difference = larger(total.difference, difference);
     total.cosine = Math.min(total.cosine, cosine);
   }
@@ -97,9 +107,24 @@ export function runnerFor({ Tensor }, session) {
   };
 }
 
-async function main(packagePath, folder = "build/embeddings", wasm = undefined) {
+/** A line for people. */
+export function describe(index, total, seconds) {
+  return (
+    `${total.texts} texts in ${total.batches} batches, ${seconds.toFixed(1)} s: ` +
+    `largest difference ${total.difference.toExponential(2)} (limit ${index.abs_max}), ` +
+    `least cosine ${total.cosine.toFixed(8)} (limit ${index.cosine_min})`
+  );
+}
+
+async function main() {
   const { open, readFile } = await import("node:fs/promises");
   const { pathToFileURL } = await import("node:url");
+  const { parseArgs } = await import("node:util");
+  const { values, positionals } = parseArgs({
+    options: { wasm: { type: "string" }, every: { type: "string", default: "1" } },
+    allowPositionals: true,
+  });
+  const folder = "build/embeddings";
   const index = JSON.parse(await readFile(`${folder}/index.json`, "utf8"));
   const file = await open(`${folder}/data.bin`);
   const read = async (position, length) => {
@@ -107,22 +132,15 @@ async function main(packagePath, folder = "build/embeddings", wasm = undefined) 
     await file.read({ buffer: bytes, position });
     return bytes.buffer;
   };
-  const runtime = await import(pathToFileURL(packagePath).href);
-  if (wasm) runtime.env.wasm.wasmBinary = await readFile(wasm);
+  const runtime = await import(pathToFileURL(positionals[0]).href);
+  if (values.wasm) runtime.env.wasm.wasmBinary = await readFile(values.wasm);
   const session = await runtime.InferenceSession.create(await readFile(index.model));
   const start = performance.now();
-  const total = await compare(index, read, runnerFor(runtime, session));
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  console.log(
-    `${total.batches} batches, ${seconds} s: ` +
-      `largest difference ${total.difference.toExponential(2)} (limit ${index.abs_max}), ` +
-      `least cosine ${total.cosine.toFixed(8)} (limit ${index.cosine_min})`,
-  );
+  const total = await compare(index, read, runnerFor(runtime, session), Number(values.every));
+  console.log(describe(index, total, (performance.now() - start) / 1000));
   console.log(`${total.batches - total.failed} passed, ${total.failed} failed`);
   await file.close();
   process.exitCode = total.failed ? 1 : 0;
 }
 
-if (globalThis.process?.argv[1]?.endsWith("embeddings.mjs")) {
-  await main(...process.argv.slice(2));
-}
+if (globalThis.process?.argv[1]?.endsWith("embeddings.mjs")) await main();
