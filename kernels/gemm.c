@@ -5,40 +5,39 @@
 _Static_assert(WEFT_GEMM_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
 enum { COLUMNS = WEFT_GEMM_COLUMNS };
 
-/* The first n columns of a tile whose other columns do not exist in c. */
-static void store_part(const weft_gemm_f32_args *args, const float *tile, size_t width, float *c,
-                       size_t n) {
-  for (size_t i = 0; i < args->m; i++, tile += width, c += args->ldc)
-    for (size_t j = 0; j < n; j++) c[j] = args->accumulate ? c[j] + tile[j] : tile[j];
+/* A row of a tile: with `accumulate` what c holds, so that a sum over k can be cut anywhere and is
+ * still added up in the order of k. */
+VEC_INLINE void load_row(int vectors, f32v *row, const float *c, bool accumulate) {
+  VEC_FOR(j, vectors) row[j] = accumulate ? f32v_load(c + j * WEFT_LANES) : f32v_splat(0);
+}
+VEC_INLINE void store_row(int vectors, const f32v *row, float *c) {
+  VEC_FOR(j, vectors) f32v_store(c + j * WEFT_LANES, row[j]);
 }
 
-/* The product of all rows of `args` and the panels at b, into the first n
- * columns of c. */
+static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stride, float *to,
+                      size_t to_stride) {
+  for (; rows > 0; rows--, from += from_stride, to += to_stride)
+    for (size_t j = 0; j < n; j++) to[j] = from[j];
+}
+
+/* The product of all rows of `args` and the panels at b, into the first n columns of c; where c has
+ * fewer than the panels, by way of `part`. */
 #define TILE(rows, panels)                                                                         \
   static void tile_##rows##x##panels(const weft_gemm_f32_args *args, const float *b, float *c,     \
                                      size_t n) {                                                   \
     enum { VECTORS = 2 * panels, WIDTH = panels * COLUMNS };                                       \
-    f32v acc[rows * VECTORS] = {{0}};                                                              \
+    float part[rows * WIDTH], *to = n < WIDTH ? part : c;                                          \
+    size_t stride = n < WIDTH ? WIDTH : args->ldc;                                                 \
+    if (n < WIDTH && args->accumulate) copy_rows(rows, n, c, args->ldc, part, WIDTH);              \
+    f32v acc[rows * VECTORS];                                                                      \
+    VEC_FOR(i, rows)                                                                               \
+    load_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride, args->accumulate);               \
     tile_a left = {args->a, args->lda, 1};                                                         \
     tile_b right = {b, COLUMNS, args->k * COLUMNS};                                                \
     tile_product(rows, VECTORS, args->k, left, right, acc);                                        \
-    if (n < WIDTH) {                                                                               \
-      float part[rows * WIDTH];                                                                    \
-      VEC_FOR(i, rows *VECTORS) f32v_store(part + i * WEFT_LANES, acc[i]);                         \
-      store_part(args, part, WIDTH, c, n);                                                         \
-      return;                                                                                      \
-    }                                                                                              \
-    VEC_FOR(i, rows)                                                                               \
-    store_row(VECTORS, acc + i * VECTORS, c + (size_t)i * args->ldc, args->accumulate);            \
+    VEC_FOR(i, rows) store_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride);               \
+    if (n < WIDTH) copy_rows(rows, n, part, WIDTH, c, args->ldc);                                  \
   }
-
-VEC_INLINE void store_row(int vectors, const f32v *row, float *c, bool accumulate) {
-  VEC_FOR(j, vectors) {
-    f32v v = row[j];
-    if (accumulate) v += f32v_load(c + j * WEFT_LANES);
-    f32v_store(c + j * WEFT_LANES, v);
-  }
-}
 
 TILE(1, 1)
 TILE(2, 1)

@@ -1,12 +1,16 @@
 /* gemm.c - the blocked f32 matrix product over the kernel gemm_f32: order of the loops, packing of
  * B, and the epilogue on each block while it is in the cache. See matmul.h for how the product is
- * cut. K is cut by its extent alone, so that results do not depend on threads or batch. */
+ * cut. Every sum is added up in the order of k, so that results depend neither on
+ * how the product is cut nor on threads. */
 #include "cpu/matmul.h"
 
-#define PANEL_BYTES   32768  /* of a panel's K block, in an L1 cache of 48 KiB beside A's tile */
-#define A_BLOCK_BYTES 196608 /* of A in an L2 cache */
-#define ITEM_COLUMNS  512    /* epilogues run on as many columns at once */
-#define FLOPS_PER_NS  40.0   /* of one thread, roughly */
+#define PANEL_BYTES      32768  /* of a panel's K block, in an L1 cache of 48 KiB beside A's tile */
+#define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
+#define ITEM_COLUMNS     512    /* epilogues run on as many columns at once */
+#define FEW_ROWS         2 /* the kernel takes several panels at once, to hide the latency of additions */
+#define FIRST_TILES      4 /* see multiply_block */
+#define FIRST_PANEL_ROWS 128
+#define FLOPS_PER_NS     40.0 /* of one thread, roughly */
 
 /* For several threads items are made smaller: so many, that it matters little which thread has the
  * last one, but none so short that handing it out shows. */
@@ -30,25 +34,45 @@ static uint64_t tile_start(const weft_blocking *blocking, uint64_t tile) {
   return tile * blocking->tile_rows + weft_min_u64(tile, blocking->tiles_longer);
 }
 
-/* A K block of one panel against tiles [tile, tile_end). */
-static void multiply_panel(const weft_matmul *matmul, const item *at, uint64_t tile,
-                           uint64_t tile_end, uint64_t panel, const float *b, uint64_t k,
-                           uint64_t k_count) {
+/* Rows [k, k + k_count) of panels [panel, panel_end), which lie at b, against tiles [tile,
+ * tile_end). */
+static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t tile,
+                            uint64_t tile_end, uint64_t panel, uint64_t panel_end, const float *b,
+                            uint64_t k, uint64_t k_count) {
   const weft_blocking *blocking = &matmul->blocking;
   uint64_t column = panel * matmul->kernels->gemm_columns;
-  weft_gemm_f32_args args = {
-      .n = (size_t)weft_min_u64(matmul->kernels->gemm_columns, matmul->n - column),
-      .k = (size_t)k_count,
-      .lda = (size_t)matmul->a_row,
-      .b = b,
-      .ldc = (size_t)at->ldc,
-      .accumulate = k > 0};
+  uint64_t column_end = weft_min_u64(panel_end * matmul->kernels->gemm_columns, matmul->n);
+  weft_gemm_f32_args args = {.n = (size_t)(column_end - column),
+                             .k = (size_t)k_count,
+                             .lda = (size_t)matmul->a_row,
+                             .b = b,
+                             .ldc = (size_t)at->ldc,
+                             .accumulate = k > 0};
   uint64_t row = tile_start(blocking, tile);
   for (; tile < tile_end; tile++, row += args.m) {
     args.m = (size_t)(blocking->tile_rows + (tile < blocking->tiles_longer));
     args.a = at->a + row * args.lda + k;
     args.c = at->c + (row - at->row) * at->ldc + (column - at->column);
     matmul->kernels->gemm_f32(&args);
+  }
+}
+
+/* A K block of all of the item's panels, `step` floats apart, against tiles [tile, tile_end). The
+ * first few tiles take the panel in turn, some rows of it at a time: it may come from afar, and the
+ * processor fetches ahead while the later tiles run. */
+static void multiply_block(const weft_matmul *matmul, const item *at, uint64_t tile,
+                           uint64_t tile_end, const float *panels, uint64_t step, uint64_t k,
+                           uint64_t k_count) {
+  const weft_blocking *blocking = &matmul->blocking;
+  uint64_t first = weft_min_u64(tile + FIRST_TILES, tile_end);
+  uint64_t rows = blocking->panels_per_call > 1 || tile + 1 == first ? k_count : FIRST_PANEL_ROWS;
+  for (uint64_t p = at->panel, end; p < at->panel_end; p = end) {
+    end = weft_min_u64(p + blocking->panels_per_call, at->panel_end);
+    const float *b = panels + (p - at->panel) * step;
+    for (uint64_t done = 0; done < k_count; done += rows)
+      multiply_panels(matmul, at, tile, first, p, end, b + done * matmul->kernels->gemm_columns,
+                      k + done, weft_min_u64(rows, k_count - done));
+    multiply_panels(matmul, at, first, tile_end, p, end, b, k, k_count);
   }
 }
 
@@ -100,8 +124,7 @@ static weft_status run_item(const weft_matmul_run *run, const item *at, float *p
     const float *panels = k_count > 0 ? find_panels(matmul, at, k, k_count, packed, &step) : packed;
     for (uint64_t tile = at->tile, end; tile < at->tile_end; tile = end) {
       end = weft_min_u64(tile + blocking->tiles_per_block, at->tile_end);
-      for (uint64_t p = at->panel; p < at->panel_end && k_count > 0; p++)
-        multiply_panel(matmul, at, tile, end, p, panels + (p - at->panel) * step, k, k_count);
+      multiply_block(matmul, at, tile, end, panels, step, k, k_count);
       if (matmul->has_epilogue && k + k_count == matmul->k)
         WEFT_TRY(finish_rows(run, at, tile_start(blocking, tile), tile_start(blocking, end), tiles,
                              error));
@@ -186,8 +209,10 @@ static uint64_t count_items(const weft_matmul *matmul) {
 static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   weft_blocking *blocking = &matmul->blocking;
   uint64_t rows = matmul->kernels->gemm_rows, columns = matmul->kernels->gemm_columns;
-  blocking->k_block = at_least_one(even_part(matmul->k, PANEL_BYTES / (columns * sizeof(float))));
+  bool few_rows = matmul->m <= FEW_ROWS;
   blocking->tiles = divide_up(matmul->m, rows);
+  blocking->k_block = at_least_one(
+      few_rows ? matmul->k : even_part(matmul->k, PANEL_BYTES / (columns * sizeof(float))));
   blocking->tile_rows = matmul->m / blocking->tiles;
   blocking->tiles_longer = matmul->m % blocking->tiles;
   blocking->panels = divide_up(matmul->n, columns);
@@ -196,6 +221,7 @@ static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   bool whole = matmul->direct && !matmul->panels;
   blocking->tiles_per_item = whole ? blocking->tiles : blocking->tiles_per_block;
   blocking->panels_per_item = even_part(blocking->panels, at_least_one(ITEM_COLUMNS / columns));
+  blocking->panels_per_call = few_rows ? blocking->panels : 1;
   uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
   do {
     blocking->row_groups = divide_up(blocking->tiles, blocking->tiles_per_item);

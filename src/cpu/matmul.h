@@ -15,6 +15,7 @@ typedef struct weft_blocking {
   uint64_t tiles_per_block, tiles_per_item, row_groups;
   uint64_t panels, panels_per_item, column_groups;
   uint64_t k_block;
+  uint64_t panels_per_call; /* of the kernel */
 } weft_blocking;
 
 typedef struct weft_matmul {
