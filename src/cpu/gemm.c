@@ -1,13 +1,13 @@
 /* gemm.c - the blocked f32 matrix product over the kernel gemm_f32: order of the loops, packing of
  * B, and the epilogue on each block while it is in the cache. See matmul.h for how the product is
- * cut. Every sum is added up in the order of k, so that results depend neither on
- * how the product is cut nor on threads. */
+ * cut. Every sum is added up in the order of k, so that results depend neither on how the product
+ * is cut nor on threads. */
 #include "cpu/matmul.h"
 
 #define PANEL_BYTES      32768  /* of a panel's K block, in an L1 cache of 48 KiB beside A's tile */
 #define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
 #define ITEM_COLUMNS     512    /* epilogues run on as many columns at once */
-#define FEW_ROWS         2 /* the kernel takes several panels at once, to hide the latency of additions */
+#define FEW_ROWS         2 /* the kernel takes several panels at once, to hide additions' latency */
 #define FIRST_TILES      4 /* see multiply_block */
 #define FIRST_PANEL_ROWS 128
 #define FLOPS_PER_NS     40.0 /* of one thread, roughly */
