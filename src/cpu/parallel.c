@@ -73,6 +73,9 @@ weft_status weft_work_run(const weft_work *work, const weft_step *step,
                           const weft_execution *execution, const void *context, weft_error *error) {
   shared job = {
       .work = work, .step = step, .execution = execution, .context = context, .error = error};
+  if (work->items <= work->grain) /* the device has looked whether to go on */
+    return work->run(context, 0, work->items, weft_step_scratch(execution, step) + work->scratch,
+                     error);
   if (work->workers == 1)
     return do_chunks(&job, weft_step_scratch(execution, step) + work->scratch, error);
   weft_parallel(execution->runtime, work->workers, worker, &job);

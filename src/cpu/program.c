@@ -203,6 +203,7 @@ static weft_status set_sources(compiler *c, bool block) {
     if (source->kind == WEFT_SOURCE_ROWS) program->has_rows = true;
   }
   program->by_rows = program->has_rows && nest->dims[nest->rank - 1] >= ROW_MIN;
+  program->tile = (uint32_t)weft_min_u64(WEFT_TILE, weft_extent(nest->dims, 0, nest->rank));
   return WEFT_OK;
 }
 

@@ -39,6 +39,7 @@ typedef struct weft_program {
   const weft_expr *expr;                /* for its constants */
   int32_t slots[WEFT_PROGRAM_OPERANDS]; /* register of each operand; -1: none */
   uint32_t slot_count, slot_bytes;
+  uint32_t tile;          /* elements of the largest tile there is */
   uint32_t result;        /* operand */
   bool direct;            /* the last operation writes to the output */
   weft_convert_fn *store; /* NULL: held as stored */

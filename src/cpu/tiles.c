@@ -14,14 +14,14 @@ static void splat(size_t size, const uint8_t *from, size_t count, uint8_t *to) {
   weft_copy_strided(size, from, 0, count, to);
 }
 
-static void fill_constant(const weft_instruction *code, uint8_t *to) {
+static void fill_constant(const weft_instruction *code, size_t count, uint8_t *to) {
   weft_class held = weft_class_of((weft_dtype)code->dtype);
   float single = (float)code->immediate.f;
   uint8_t truth = code->immediate.i != 0;
   const void *from = &code->immediate;
   if (held == WEFT_CLASS_F32) from = &single;
   if (held == WEFT_CLASS_BOOL) from = &truth;
-  splat(weft_class_size(held), from, WEFT_TILE, to);
+  splat(weft_class_size(held), from, count, to);
 }
 
 /* Fills a source's register with one element. */
@@ -48,11 +48,11 @@ void weft_tiles_init(weft_tiles *tiles, const weft_program *program, const uint8
     tiles->sources[i] = sources[i];
     tiles->splatted[i] = NULL;
     if (program->sources[i].used && program->sources[i].kind == WEFT_SOURCE_SCALAR)
-      fill_source(tiles, i, sources[i], WEFT_TILE);
+      fill_source(tiles, i, sources[i], program->tile);
   }
   for (uint32_t i = program->input_count; i < program->operand_count; i++) {
     const weft_instruction *code = &program->expr->code[i - program->input_count];
-    if (code->op == WEFT_EXPR_CONSTANT) fill_constant(code, tiles->at[i]);
+    if (code->op == WEFT_EXPR_CONSTANT) fill_constant(code, program->tile, tiles->at[i]);
   }
 }
 

@@ -104,10 +104,10 @@ static bool may_overwrite(const weft_planner *planner, const weft_step *step, ui
   return true;
 }
 
-/* The block that stands for this one after merging. */
-static weft_block *root_block(weft_planner *planner, uint32_t id) {
-  while (planner->blocks[id].merged != WEFT_BLOCK_NONE) id = planner->blocks[id].merged;
-  return &planner->blocks[id];
+/* The block that stands for this one after merging: never one that is merged itself. */
+static uint32_t root_block(const weft_planner *planner, uint32_t id) {
+  uint32_t merged = planner->blocks[id].merged;
+  return merged == WEFT_BLOCK_NONE ? id : merged;
 }
 
 static void merge_in_place(weft_planner *planner) {
@@ -118,9 +118,8 @@ static void merge_in_place(weft_planner *planner) {
     if (output->slot != WEFT_SLOT_ARENA) continue;
     for (uint32_t i = 0; i < step->input_count; i++) {
       if (!may_overwrite(planner, step, s, i)) continue;
-      uint32_t input = weft_block_of(step->inputs[i]);
-      output->merged = input;
-      weft_block *root = root_block(planner, input);
+      output->merged = root_block(planner, weft_block_of(step->inputs[i]));
+      weft_block *root = &planner->blocks[output->merged];
       if (output->last > root->last) root->last = output->last;
       break;
     }
@@ -197,7 +196,7 @@ weft_status weft_plan_memory(weft_planner *planner) {
   plan->arena_bytes = list.end;
   for (weft_planned *planned = planner->planned; planned; planned = planned->next) {
     if (planned->block == WEFT_BLOCK_NONE) continue;
-    const weft_block *block = root_block(planner, planned->block);
+    const weft_block *block = &planner->blocks[root_block(planner, planned->block)];
     planned->array.slot = block->slot;
     planned->array.offset += block->offset;
   }
