@@ -14,21 +14,25 @@ typedef struct input_options {
   option_list files;   /* "NAME=FILE.npy" */
   const char *archive; /* .npz */
   option_list shapes;  /* "NAME=1,128", for random ones */
+  option_list dims;    /* "sequence=128", for random ones */
   uint64_t seed;
 } input_options;
 
 #define INPUT_OPTIONS(options)                                                                     \
-  {"input", "NAME=FILE", "an input from a .npy file", OPTION_LIST, &(options)->files},             \
-      {"inputs", "FILE", "inputs from an .npz file, by name", OPTION_TEXT, &(options)->archive},   \
-      {"shape", "NAME=N,N,..", "shape of an input that is made at random", OPTION_LIST,            \
+  {"input", "NAME=FILE", "an input from a .npy file", OPTION_PAIRS, &(options)->files},            \
+      {"inputs", "FILE", "the other inputs from an .npz file, by name", OPTION_TEXT,               \
+       &(options)->archive},                                                                       \
+      {"shape", "NAME=N,N,...", "an input is random, of this shape", OPTION_SHAPES,                \
        &(options)->shapes},                                                                        \
+      {"dim", "NAME=N", "extent of a symbolic dimension of random inputs (default 1)",             \
+       OPTION_DIMS, &(options)->dims},                                                             \
   {                                                                                                \
     "seed", "N", "of the random inputs (default 1)", OPTION_NUMBER, &(options)->seed               \
   }
 
+bool check_output_names(const weft_model *model, const option_list *pairs);
 /* False with a message on stderr. Close in either case. */
-bool bindings_open(const loaded_model *loaded, const common_options *common, input_options *options,
-                   bindings *out);
+bool bindings_open(const loaded_model *loaded, input_options *options, bindings *out);
 void bindings_close(bindings *bindings);
 /* Runs the session once on them; outputs that the session owned in the last run are asked for anew.
  */

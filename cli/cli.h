@@ -1,13 +1,13 @@
-/* cli.h - what the commands of the program share: exit codes, opening a model with a progress bar,
- * text output. */
+/* cli.h - what the commands of the program share: exit codes, their frame (options, a model, a
+ * session on it), one run that Ctrl-C can end. */
 #ifndef WEFT_CLI_CLI_H
 #define WEFT_CLI_CLI_H
 
-#include <stdio.h>
-
 #include "options.h"
+#include "output.h"
 #include "weft/weft.h"
 
+/* And 128 + the signal's number when SIGINT or SIGTERM ended the work. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* A command: gets what follows its name. */
@@ -16,30 +16,28 @@ int command_inspect(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_embed(int argc, char **argv);
 
-/* Options that every command on a model has. */
+/* Options that every command has. */
 typedef struct common_options {
   uint64_t threads, memory_limit_mib;
   const char *kernels, *disable;
-  option_list dims; /* "sequence=128" */
   bool json, quiet;
 } common_options;
 
 #define COMMON_OPTIONS(common)                                                                     \
-  {"threads", "N", "threads to use (default 1)", OPTION_NUMBER, &(common)->threads},               \
-      {"dim", "NAME=N", "extent of a symbolic dimension (default 1)", OPTION_LIST,                 \
-       &(common)->dims},                                                                           \
-      {"kernels", "TARGET", "use the kernels of one target (reference, portable, avx2, ...)",      \
+  {"threads", "N", "threads to use (default 1)", OPTION_COUNT, &(common)->threads},                \
+      {"kernels", "TARGET", "kernels to use (reference, portable, avx2, neon; default: the best)", \
        OPTION_TEXT, &(common)->kernels},                                                           \
-      {"disable", "PASSES", "rewrites to leave out, by comma; 'all'", OPTION_TEXT,                 \
+      {"disable", "PASSES", "rewrites of the graph to leave out, by comma; 'all'", OPTION_TEXT,    \
        &(common)->disable},                                                                        \
-      {"memory-limit", "MIB", "refuse to hold more than this", OPTION_NUMBER,                      \
-       &(common)->memory_limit_mib},                                                               \
-      {"quiet", NULL, "no progress bar", OPTION_FLAG, &(common)->quiet}, {                         \
+      {"memory-limit", "MIB", "the most that the model, and a session on it, may hold each",       \
+       OPTION_COUNT, &(common)->memory_limit_mib},                                                 \
+      {"quiet", NULL, "no progress bar, no summary", OPTION_FLAG, &(common)->quiet}, {             \
     "json", NULL, "print JSON", OPTION_FLAG, &(common)->json                                       \
   }
 
 /* A model opened from a file, and a session on it once one is asked for. */
 typedef struct loaded_model {
+  const char *path;
   weft_runtime *runtime;
   struct model_file *file;
   weft_model *model;
@@ -47,29 +45,26 @@ typedef struct loaded_model {
   double model_ms, session_ms; /* time to open each */
 } loaded_model;
 
-/* Both say on stderr what went wrong. */
-bool model_load(const char *path, const common_options *common, loaded_model *out);
+/* These say on stderr what went wrong. */
 bool session_load(loaded_model *loaded, const common_options *common, bool profile);
-void model_unload(loaded_model *loaded);
-
-/* "weft: message" on stderr; answers EXIT_FAILED. */
-int fail(const weft_error *error);
+bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,
+                 size_t input_count, weft_binding *outputs, size_t output_count);
 
 /* A command on one model: reads the options, loads the model, opens a session if wanted, does the
  * work, cleans up. */
 typedef struct model_command {
-  const char *usage, *help; /* "run MODEL [OPTIONS]", and a sentence */
+  const char *name, *usage, *help; /* "run", "MODEL [OPTIONS]", and sentences */
+  const char *examples;
   const option *table;
   const common_options *common;
+  bool (*check)(const void *options); /* of options together; complains; may be NULL */
   bool session, profile;
-  int (*work)(loaded_model *loaded, void *options);
+  bool (*work)(loaded_model *loaded, void *options);
   void *options;
 } model_command;
 int with_model(const model_command *command, int argc, char **argv);
 
 double now_ms(void);
 double peak_memory_mib(void);
-void json_text(FILE *out, const char *text);
-void json_dims(FILE *out, const int64_t *dims, size_t rank);
 
 #endif

@@ -37,6 +37,7 @@ static bool time_runs(const loaded_model *loaded, const bench_options *options, 
     double ms = now_ms() - start;
     if (i == 0) out->first_ms = ms;
     if (i >= options->warmup) times[i - options->warmup] = ms;
+    progress_show("running", i + 1, options->warmup + options->runs);
   }
   if (ok) {
     qsort(times, options->runs, sizeof *times, by_value);
@@ -90,7 +91,9 @@ static void print_table(const total *totals, size_t count, uint64_t runs, bool s
       printf("%9.1f", t->flops / (double)t->ns);
     else
       printf("%9s", "");
-    printf(steps ? "  %s\n" : "\n", t->node);
+    printf(steps ? "  " : "");
+    print_text(steps ? t->node : NULL, false);
+    putchar('\n');
   }
 }
 
@@ -104,7 +107,7 @@ static void print_json(const loaded_model *loaded, const timing *time, const tot
   for (size_t i = 0; i < count; i++) {
     printf("%s{\"op\":\"%s\",\"kernel\":\"%s\",\"node\":", i ? "," : "", totals[i].op,
            totals[i].kernel);
-    json_text(stdout, totals[i].node);
+    print_text(totals[i].node, true);
     printf(",\"calls\":%llu,\"ms\":%.4f,\"gflops\":%.2f}",
            (unsigned long long)(totals[i].calls / runs), (double)totals[i].ns * 1e-6 / (double)runs,
            totals[i].ns ? totals[i].flops / (double)totals[i].ns : 0);
@@ -112,13 +115,12 @@ static void print_json(const loaded_model *loaded, const timing *time, const tot
   printf("]}\n");
 }
 
-static int bench(loaded_model *loaded, void *user) {
+static bool bench(loaded_model *loaded, void *user) {
   bench_options *options = user;
   bindings b = {0};
   timing time = {0};
   uint64_t all_runs = options->warmup + options->runs;
-  bool ok = bindings_open(loaded, &options->common, &options->inputs, &b) &&
-            time_runs(loaded, options, &b, &time);
+  bool ok = bindings_open(loaded, &options->inputs, &b) && time_runs(loaded, options, &b, &time);
   size_t count;
   total *totals = ok ? sum_profile(loaded->session, options->steps, &count) : NULL;
   if (totals && options->common.json)
@@ -132,13 +134,13 @@ static int bench(loaded_model *loaded, void *user) {
   }
   free(totals);
   bindings_close(&b);
-  return totals ? EXIT_OK : EXIT_FAILED;
+  return totals;
 }
 
 int command_bench(int argc, char **argv) {
   bench_options options = {.runs = 20, .warmup = 3};
   const option table[] = {
-      {"runs", "N", "timed runs (default 20)", OPTION_NUMBER, &options.runs},
+      {"runs", "N", "timed runs (default 20)", OPTION_COUNT, &options.runs},
       {"warmup", "N", "runs before (default 3)", OPTION_NUMBER, &options.warmup},
       {"steps", NULL, "list every step instead of sums by op and kernel", OPTION_FLAG,
        &options.steps},
@@ -146,13 +148,19 @@ int command_bench(int argc, char **argv) {
       COMMON_OPTIONS(&options.common),
       {0},
   };
-  const model_command command = {"bench MODEL [OPTIONS]",
-                                 "Times a model on inputs that are given or random.",
-                                 table,
-                                 &options.common,
-                                 true,
-                                 true,
-                                 bench,
-                                 &options};
+  const model_command command = {
+      .name = "bench",
+      .usage = "MODEL [OPTIONS]",
+      .help = "Times a model on inputs that are given or random, and says where the time goes.",
+      .examples = "  weft bench model.onnx --dim batch=1 --dim sequence=128\n"
+                  "  weft bench model.onnx --inputs in.npz --runs 100 --threads 4 --json\n"
+                  "  weft bench model.onnx --steps\n",
+      .table = table,
+      .common = &options.common,
+      .session = true,
+      .profile = true,
+      .work = bench,
+      .options = &options,
+  };
   return with_model(&command, argc, argv);
 }

@@ -1,266 +1,203 @@
 /* command_embed.c - `weft embed`: texts -> vectors by a BERT-like encoder, or texts ranked by
- * meaning for questions. */
+ * meaning for questions. What is printed: embed_print.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "embed.h"
 #include "model_file.h"
 #include "npy.h"
 #include "weft/weft_llm.h"
-
-typedef struct embed_options {
-  common_options common;
-  const char *tokenizer, *texts, *output;
-  option_list text, queries;
-  uint64_t batch, top, max_length;
-} embed_options;
-
-/* Vectors of `width` floats, one per text, of length 1. */
-typedef struct vectors {
-  float *data;
-  size_t count, width;
-} vectors;
 
 typedef struct embedder {
   const loaded_model *loaded;
   const embed_options *options;
   weft_tokenizer *tokenizer;
-  double ms; /* in encode and run */
+  const char *output; /* the model's first */
 } embedder;
 
-/* The last hidden state [1, tokens, width] of one batch -> mean over the tokens that the mask
- * keeps, scaled to length 1. */
-static void pool(const float *hidden, const int64_t *mask, size_t tokens, size_t width,
-                 float *out) {
-  double norm = 0;
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+/* What encode fills: ids, mask and types of [count, tokens]. */
+typedef struct token_arrays {
+  int64_t *ids, *mask, *types;
+  size_t count, tokens;
+} token_arrays;
+
+static bool encode(const embedder *e, const weft_encode_input *texts, size_t count,
+                   token_arrays *out) {
+  weft_error error = {.message = "out of memory"};
+  weft_encode_options options = weft_encode_options_default();
+  weft_encoding encoding = {.dtype = WEFT_I64};
+  options.max_length = e->options->max_length;
+  bool ok = weft_tokenizer_encode(e->tokenizer, texts, count, &options, &encoding, &error) == 0;
+  if (ok) {
+    size_t size = encoding.capacity = count * encoding.length;
+    *out = (token_arrays){.count = count, .tokens = encoding.length};
+    encoding.ids = out->ids = calloc(size + 1, sizeof *out->ids);
+    encoding.attention_mask = out->mask = calloc(size + 1, sizeof *out->mask);
+    encoding.type_ids = out->types = calloc(size + 1, sizeof *out->types);
+    ok = out->ids && out->mask && out->types &&
+         weft_tokenizer_encode(e->tokenizer, texts, count, &options, &encoding, &error) == 0;
+  }
+  if (!ok) complain("%s", error.message);
+  return ok;
+}
+
+static void token_arrays_free(token_arrays *arrays) {
+  free(arrays->ids);
+  free(arrays->mask);
+  free(arrays->types);
+}
+
+/* ---- a run ---------------------------------------------------------------------------------- */
+
+enum { INPUTS_MAX = 3 };
+
+/* The index among ids, mask and types of the model's input; INPUTS_MAX if it is none of them. */
+static size_t find_input(const char *name) {
+  static const char *const names[INPUTS_MAX] = {"input_ids", "attention_mask", "token_type_ids"};
+  size_t i = 0;
+  while (i < INPUTS_MAX && strcmp(names[i], name) != 0) i++;
+  return i;
+}
+
+/* Binds what the model asks for. */
+static bool bind(const embedder *e, const token_arrays *arrays, weft_binding *inputs,
+                 size_t *bound) {
+  weft_error error;
+  weft_value_info info;
+  int64_t dims[] = {(int64_t)arrays->count, (int64_t)arrays->tokens};
+  int64_t *data[INPUTS_MAX] = {arrays->ids, arrays->mask, arrays->types};
+  size_t count = weft_model_input_count(e->loaded->model);
+  for (*bound = 0; *bound < count; (*bound)++) {
+    weft_model_input(e->loaded->model, *bound, &info);
+    size_t found = find_input(info.name);
+    if (found == INPUTS_MAX || *bound == INPUTS_MAX) {
+      complain("input '%s' is not that of a text encoder (input_ids, attention_mask, "
+               "token_type_ids)",
+               info.name);
+      return false;
+    }
+    inputs[*bound].name = info.name;
+    if (weft_tensor_wrap(e->loaded->runtime, WEFT_I64, dims, 2, data[found],
+                         arrays->count * arrays->tokens * sizeof(int64_t), &inputs[*bound].tensor,
+                         &error) != WEFT_OK) {
+      complain("%s", error.message);
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Hidden states [tokens, width] -> their sum over the tokens that the mask keeps. */
+static void sum_tokens(const float *hidden, const int64_t *mask, size_t tokens, size_t width,
+                       float *out) {
   memset(out, 0, width * sizeof *out);
   for (size_t t = 0; t < tokens; t++) {
     for (size_t i = 0; mask[t] && i < width; i++) out[i] += hidden[t * width + i];
   }
-  for (size_t i = 0; i < width; i++) norm += (double)out[i] * out[i];
-  for (size_t i = 0; i < width && norm > 0; i++) out[i] = (float)(out[i] / sqrt(norm));
 }
 
-/* The arrays that encode fills: ids, mask and types of [count, tokens]. */
-typedef struct token_arrays {
-  int64_t *ids, *mask, *types;
-  size_t tokens;
-} token_arrays;
-
-static bool encode(const embedder *e, const char *const *texts, size_t count, token_arrays *out) {
-  weft_error error;
-  weft_encode_options options = weft_encode_options_default();
-  weft_encode_input *inputs = calloc(count, sizeof *inputs);
-  weft_encoding encoding = {.dtype = WEFT_I64};
-  options.max_length = e->options->max_length;
-  for (size_t i = 0; i < count && inputs; i++)
-    inputs[i] = (weft_encode_input){texts[i], strlen(texts[i]), NULL, 0};
-  bool ok = inputs && weft_tokenizer_encode(e->tokenizer, inputs, count, &options, &encoding,
-                                            &error) == WEFT_OK;
-  if (ok) {
-    encoding.capacity = count * encoding.length;
-    out->tokens = encoding.length;
-    encoding.ids = out->ids = calloc(encoding.capacity + 1, sizeof *out->ids);
-    encoding.attention_mask = out->mask = calloc(encoding.capacity + 1, sizeof *out->mask);
-    encoding.type_ids = out->types = calloc(encoding.capacity + 1, sizeof *out->types);
-    ok = weft_tokenizer_encode(e->tokenizer, inputs, count, &options, &encoding, &error) == WEFT_OK;
-  }
-  if (!ok && inputs) fail(&error);
-  free(inputs);
-  return ok;
-}
-
-static void *array_for(const token_arrays *arrays, const char *input) {
-  if (strcmp(input, "input_ids") == 0) return arrays->ids;
-  if (strcmp(input, "attention_mask") == 0) return arrays->mask;
-  if (strcmp(input, "token_type_ids") == 0) return arrays->types;
-  return NULL;
-}
-
-enum { INPUTS_MAX = 3 };
-
-/* Binds what the model asks for. */
-static bool bind(const embedder *e, const token_arrays *arrays, size_t count, weft_binding *inputs,
-                 size_t *bound) {
-  weft_error error;
-  int64_t dims[] = {(int64_t)count, (int64_t)arrays->tokens};
-  for (*bound = 0; *bound < weft_model_input_count(e->loaded->model); (*bound)++) {
-    weft_value_info info;
-    weft_model_input(e->loaded->model, *bound, &info);
-    void *data = array_for(arrays, info.name);
-    if (!data || *bound == INPUTS_MAX) {
-      fprintf(stderr,
-              "weft: input '%s': not that of a text encoder (input_ids, attention_mask, "
-              "token_type_ids)\n",
-              info.name);
-      return false;
-    }
-    inputs[*bound].name = info.name;
-    if (weft_tensor_wrap(e->loaded->runtime, WEFT_I64, dims, 2, data,
-                         count * arrays->tokens * sizeof(int64_t), &inputs[*bound].tensor,
-                         &error) != WEFT_OK) {
-      fail(&error);
-      return false;
-    }
-  }
-  return true;
-}
-
-/* The output must be hidden states [count, tokens, width]; its vectors are added to `out`. */
-static bool collect(const weft_tensor *hidden, const token_arrays *arrays, size_t count,
-                    vectors *out) {
-  const int64_t *dims = weft_tensor_dims(hidden);
-  if (weft_tensor_dtype(hidden) != WEFT_F32 || weft_tensor_rank(hidden) != 3 ||
-      dims[0] != (int64_t)count || dims[1] != (int64_t)arrays->tokens) {
-    fprintf(stderr, "weft: the model's first output is not [texts, tokens, width] in f32\n");
-    return false;
-  }
-  out->width = (size_t)dims[2];
-  float *grown = realloc(out->data, (out->count + count) * out->width * sizeof *grown);
-  if (!grown) return false;
-  out->data = grown;
-  const float *data = weft_tensor_data(hidden);
-  for (size_t i = 0; i < count; i++) {
-    pool(data + i * arrays->tokens * out->width, arrays->mask + i * arrays->tokens, arrays->tokens,
-         out->width, out->data + (out->count + i) * out->width);
-  }
-  out->count += count;
-  return true;
-}
-
-static bool embed_batch(embedder *e, const char *const *texts, size_t count, vectors *out) {
-  token_arrays arrays = {0};
-  weft_binding inputs[INPUTS_MAX + 1] = {0}, output = {0};
-  weft_value_info info;
-  weft_error error;
-  size_t bound = 0;
-  double start = now_ms();
-  weft_model_output(e->loaded->model, 0, &info);
-  output.name = info.name;
-  bool ok = encode(e, texts, count, &arrays) && bind(e, &arrays, count, inputs, &bound);
-  if (ok &&
-      weft_session_run(e->loaded->session, NULL, inputs, bound, &output, 1, &error) != WEFT_OK) {
-    fail(&error);
-    ok = false;
-  }
-  ok = ok && collect(output.tensor, &arrays, count, out);
-  e->ms += now_ms() - start;
-  for (size_t i = 0; i <= INPUTS_MAX; i++) weft_tensor_close(&inputs[i].tensor);
-  free(arrays.ids);
-  free(arrays.mask);
-  free(arrays.types);
-  return ok;
-}
-
-static bool embed_texts(embedder *e, const option_list *texts, vectors *out) {
-  size_t batch = e->options->batch ? e->options->batch : 1;
-  for (size_t i = 0; i < texts->count; i += batch) {
-    size_t count = texts->count - i < batch ? texts->count - i : batch;
-    if (!embed_batch(e, texts->items + i, count, out)) return false;
-  }
-  return true;
-}
-
-/* ---- what is printed ------------------------------------------------------------------------ */
-
-static void print_vectors(const vectors *v, bool json) {
-  for (size_t i = 0; i < v->count; i++) {
-    printf(json ? (i ? ",[" : "[[") : "");
-    for (size_t k = 0; k < v->width; k++)
-      printf(json && k ? ",%.7g" : json ? "%.7g" : "%.7g ", (double)v->data[i * v->width + k]);
-    printf(json ? "]" : "\n");
-  }
-  if (json) printf(v->count ? "]" : "[]");
-}
-
-static double score(const vectors *texts, size_t text, const vectors *queries, size_t query) {
+/* To length 1, so that a sum is as good as a mean. */
+static void normalize(float *vector, size_t width) {
   double sum = 0;
-  for (size_t k = 0; k < texts->width; k++) {
-    sum += (double)texts->data[text * texts->width + k] *
-           (double)queries->data[query * texts->width + k];
-  }
-  return sum;
+  for (size_t i = 0; i < width; i++) sum += (double)vector[i] * vector[i];
+  for (size_t i = 0; i < width && sum > 0; i++) vector[i] = (float)(vector[i] / sqrt(sum));
 }
 
-/* The best text for the query that is not marked yet. */
-static size_t best_text(const vectors *texts, const vectors *queries, size_t query,
-                        const bool *marked) {
-  size_t best = SIZE_MAX;
-  for (size_t i = 0; i < texts->count; i++) {
-    if (marked[i]) continue;
-    if (best == SIZE_MAX || score(texts, i, queries, query) > score(texts, best, queries, query))
-      best = i;
-  }
-  return best;
+/* Width of the vectors in an output [count, tokens, width] or, pooled by the model, [count, width];
+ * 0 for any other. */
+static size_t width_of(const weft_tensor *output, const token_arrays *arrays) {
+  const int64_t *dims = weft_tensor_dims(output);
+  size_t rank = weft_tensor_rank(output);
+  bool ok = weft_tensor_dtype(output) == WEFT_F32 && (rank == 2 || rank == 3) &&
+            dims[0] == (int64_t)arrays->count && (rank == 2 || dims[1] == (int64_t)arrays->tokens);
+  return ok ? (size_t)dims[rank - 1] : 0;
 }
 
-static void print_hit(size_t text, double value, const char *words, size_t rank, bool json) {
-  if (!json) {
-    printf("  %.4f  %.100s%s\n", value, words, strlen(words) > 100 ? "..." : "");
-    return;
+/* Row i of the output becomes vector order[i]. */
+static bool collect(const embedder *e, const weft_tensor *output, const token_arrays *arrays,
+                    const size_t *order, vectors *out) {
+  size_t width = width_of(output, arrays), tokens = arrays->tokens;
+  if (width == 0 || (out->width && width != out->width)) {
+    complain("the model's output '%s' is not [texts, tokens, width] or [texts, width] in f32",
+             e->output);
+    return false;
   }
-  printf("%s{\"text\":%zu,\"score\":%.6f}", rank ? "," : "", text, value);
-}
-
-static bool print_ranking(const embed_options *options, const option_list *words,
-                          const vectors *texts, const vectors *queries) {
-  bool json = options->common.json, *marked = calloc(texts->count + 1, sizeof *marked);
-  if (!marked) return false;
-  for (size_t q = 0; q < queries->count; q++) {
-    memset(marked, 0, texts->count * sizeof *marked);
-    if (json) {
-      printf("%s{\"query\":", q ? "," : "[");
-      json_text(stdout, options->queries.items[q]);
-      printf(",\"hits\":[");
-    } else {
-      printf("%s\n", options->queries.items[q]);
-    }
-    for (size_t rank = 0; rank < options->top && rank < texts->count; rank++) {
-      size_t best = best_text(texts, queries, q, marked);
-      marked[best] = true;
-      print_hit(best, score(texts, best, queries, q), words->items[best], rank, json);
-    }
-    if (json) printf("]}");
+  out->width = width;
+  if (!out->data) out->data = calloc(out->count * width, sizeof *out->data);
+  if (!out->data) {
+    complain("out of memory");
+    return false;
   }
-  if (json) printf("]");
-  free(marked);
+  const float *data = weft_tensor_data(output);
+  for (size_t i = 0; i < arrays->count; i++) {
+    float *vector = out->data + order[i] * width;
+    if (weft_tensor_rank(output) == 3)
+      sum_tokens(data + i * tokens * width, arrays->mask + i * tokens, tokens, width, vector);
+    else
+      memcpy(vector, data + i * width, width * sizeof *vector);
+    normalize(vector, width);
+  }
   return true;
 }
 
-static void print_results(const embed_options *options, const option_list *words, const embedder *e,
-                          const vectors *texts, const vectors *queries) {
-  double per_text =
-      e->ms / (double)(texts->count + queries->count ? texts->count + queries->count : 1);
-  if (options->common.json)
-    printf("{\"ms_per_text\":%.3f,\"peak_memory_mib\":%.1f,\"%s\":", per_text, peak_memory_mib(),
-           queries->count ? "queries" : "vectors");
-  if (queries->count)
-    print_ranking(options, words, texts, queries);
-  else
-    print_vectors(texts, options->common.json);
-  if (options->common.json)
-    printf("}\n");
-  else
-    fprintf(stderr, "%zu texts, %.2f ms per text, peak memory %.1f MiB\n",
-            texts->count + queries->count, per_text, peak_memory_mib());
-}
-
-static bool save_vectors(const loaded_model *loaded, const char *path, const vectors *v) {
-  int64_t dims[] = {(int64_t)v->count, (int64_t)v->width};
-  weft_tensor *tensor;
-  weft_error error;
-  if (weft_tensor_wrap(loaded->runtime, WEFT_F32, dims, 2, v->data,
-                       v->count * v->width * sizeof(float), &tensor, &error) != WEFT_OK) {
-    fail(&error);
-    return false;
-  }
-  bool ok = npy_write(path, tensor);
-  weft_tensor_close(&tensor);
+static bool embed_batch(const embedder *e, const weft_encode_input *texts, const size_t *order,
+                        size_t count, vectors *out) {
+  token_arrays arrays = {0};
+  weft_binding inputs[INPUTS_MAX] = {0}, output = {.name = e->output};
+  size_t bound = 0;
+  bool ok = encode(e, texts, count, &arrays) && bind(e, &arrays, inputs, &bound) &&
+            session_run(e->loaded, 0, inputs, bound, &output, 1) &&
+            collect(e, output.tensor, &arrays, order, out);
+  for (size_t i = 0; i < INPUTS_MAX; i++) weft_tensor_close(&inputs[i].tensor);
+  token_arrays_free(&arrays);
   return ok;
 }
 
-/* ---- the command ---------------------------------------------------------------------------- */
+/* ---- all texts ------------------------------------------------------------------------------ */
+
+/* A text and its place. */
+typedef struct place {
+  weft_encode_input text;
+  size_t index;
+} place;
+
+/* Longest first; equal ones as they were given. */
+static int by_length(const void *a, const void *b) {
+  const place *x = a, *y = b;
+  if (x->text.length != y->text.length) return x->text.length < y->text.length ? 1 : -1;
+  return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Batches of about equal length need little padding. Bytes are a good enough measure of tokens. */
+static bool embed_texts(const embedder *e, const option_list *texts, vectors *out) {
+  enum { BATCH_MAX = 1024 };
+  size_t batch = e->options->batch < BATCH_MAX ? e->options->batch : BATCH_MAX;
+  weft_encode_input rows[BATCH_MAX];
+  size_t order[BATCH_MAX];
+  place *places = calloc(texts->count + 1, sizeof *places);
+  bool ok = places != NULL;
+  out->count = texts->count;
+  for (size_t i = 0; i < texts->count && ok; i++) {
+    places[i].text = (weft_encode_input){texts->items[i], strlen(texts->items[i]), NULL, 0};
+    places[i].index = i;
+  }
+  if (ok) qsort(places, texts->count, sizeof *places, by_length);
+  for (size_t at = 0, count; at < texts->count && ok; at += count) {
+    count = texts->count - at < batch ? texts->count - at : batch;
+    for (size_t i = 0; i < count; i++) {
+      rows[i] = places[at + i].text;
+      order[i] = places[at + i].index;
+    }
+    ok = embed_batch(e, rows, order, count, out);
+    progress_show("embedding", at + count, texts->count);
+  }
+  free(places);
+  return ok;
+}
 
 /* Adds the lines of a text in place; empty ones are left out. */
 static bool split_lines(char *text, option_list *out) {
@@ -269,11 +206,7 @@ static bool split_lines(char *text, option_list *out) {
     if (next) *next++ = 0;
     size_t length = strlen(line);
     if (length && line[length - 1] == '\r') line[length - 1] = 0;
-    if (!*line) continue;
-    const char **items = realloc(out->items, (out->count + 1) * sizeof *items);
-    if (!items) return false;
-    out->items = items;
-    items[out->count++] = line;
+    if (*line && !option_list_add(out, line)) return false;
   }
   return true;
 }
@@ -282,36 +215,63 @@ static weft_tokenizer *open_tokenizer(const loaded_model *loaded, const char *pa
   weft_error error;
   weft_tokenizer *tokenizer = NULL;
   size_t length;
-  if (!path) {
-    fprintf(stderr, "weft: --tokenizer is needed: a tokenizer.json or vocab.txt\n");
-    return NULL;
-  }
   char *bytes = read_file(path, &length);
   if (bytes &&
       weft_tokenizer_open(loaded->runtime, bytes, length, NULL, &tokenizer, &error) != WEFT_OK)
-    fail(&error);
+    complain("%s: %s", path, error.message);
   free(bytes);
   return tokenizer;
 }
 
-static int embed(loaded_model *loaded, void *user) {
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static bool save_vectors(const loaded_model *loaded, const char *path, const vectors *v) {
+  int64_t dims[] = {(int64_t)v->count, (int64_t)v->width};
+  weft_tensor *tensor;
+  weft_error error;
+  if (weft_tensor_wrap(loaded->runtime, WEFT_F32, dims, 2, v->data,
+                       v->count * v->width * sizeof(float), &tensor, &error) != WEFT_OK) {
+    complain("%s", error.message);
+    return false;
+  }
+  bool ok = npy_write(path, tensor);
+  weft_tensor_close(&tensor);
+  return ok;
+}
+
+static bool embed(loaded_model *loaded, void *user) {
   embed_options *options = user;
-  embedder e = {loaded, options, open_tokenizer(loaded, options->tokenizer), 0};
+  weft_value_info first = {0};
+  weft_model_output(loaded->model, 0, &first);
+  embedder e = {loaded, options, open_tokenizer(loaded, options->tokenizer), first.name};
   vectors texts = {0}, queries = {0};
   size_t length;
   char *file = options->texts ? read_file(options->texts, &length) : NULL;
-  bool ok = e.tokenizer && (file || !options->texts) &&
-            (!file || split_lines(file, &options->text)) &&
-            embed_texts(&e, &options->text, &texts) && embed_texts(&e, &options->queries, &queries);
-  if (ok && options->output)
-    ok = save_vectors(loaded, options->output, &texts);
-  else if (ok)
-    print_results(options, &options->text, &e, &texts, &queries);
+  bool ok =
+      e.tokenizer && (file || !options->texts) && (!file || split_lines(file, &options->text));
+  if (ok && options->text.count == 0) {
+    complain("%s: there is no text in it", options->texts);
+    ok = false;
+  }
+  double start = now_ms();
+  ok =
+      ok && embed_texts(&e, &options->text, &texts) && embed_texts(&e, &options->queries, &queries);
+  double ms = (now_ms() - start) / (double)(options->text.count + options->queries.count + !ok);
+  ok = ok && (!options->output || save_vectors(loaded, options->output, &texts)) &&
+       embed_print(options, &texts, &queries, ms);
   free(file);
   free(texts.data);
   free(queries.data);
   weft_tokenizer_close(&e.tokenizer);
-  return ok ? EXIT_OK : EXIT_FAILED;
+  return ok;
+}
+
+static bool check(const void *user) {
+  const embed_options *options = user;
+  if (!options->tokenizer) complain("which tokenizer? --tokenizer FILE");
+  if (!options->texts && options->text.count == 0)
+    complain("which texts? --text TEXT, --texts FILE");
+  return options->tokenizer && (options->texts || options->text.count > 0);
 }
 
 int command_embed(int argc, char **argv) {
@@ -320,25 +280,37 @@ int command_embed(int argc, char **argv) {
       {"tokenizer", "FILE", "tokenizer.json or vocab.txt of the model", OPTION_TEXT,
        &options.tokenizer},
       {"text", "TEXT", "a text", OPTION_LIST, &options.text},
-      {"texts", "FILE", "more texts, one in a line", OPTION_TEXT, &options.texts},
+      {"texts", "FILE", "more texts, one in a line; empty lines do not count", OPTION_TEXT,
+       &options.texts},
       {"query", "TEXT", "rank the texts for this one instead of printing vectors", OPTION_LIST,
        &options.queries},
-      {"top", "N", "texts to show for each query (default 3)", OPTION_NUMBER, &options.top},
-      {"output", "FILE", "write the vectors to a .npy file", OPTION_TEXT, &options.output},
-      {"batch", "N", "texts to run at once (default 8)", OPTION_NUMBER, &options.batch},
+      {"top", "N", "texts to show for each query (default 3)", OPTION_COUNT, &options.top},
+      {"output", "FILE", "write the vectors of the texts to a .npy file", OPTION_TEXT,
+       &options.output},
+      {"batch", "N", "texts to run at once (default 8, at most 1024)", OPTION_COUNT,
+       &options.batch},
       {"max-length", "N", "cut texts at this many tokens (default: as the tokenizer's file says)",
-       OPTION_NUMBER, &options.max_length},
+       OPTION_COUNT, &options.max_length},
       COMMON_OPTIONS(&options.common),
       {0},
   };
   const model_command command = {
-      "embed MODEL --tokenizer FILE [OPTIONS]",
-      "Embeds texts: the mean of the last hidden states, scaled to length 1.",
-      table,
-      &options.common,
-      true,
-      false,
-      embed,
-      &options};
+      .name = "embed",
+      .usage = "MODEL --tokenizer FILE [OPTIONS]",
+      .help =
+          "Turns texts into vectors of length 1: the mean of the model's first output over the\n"
+          "tokens, or that output itself where the model pools.",
+      .examples =
+          "  weft embed minilm.onnx --tokenizer tokenizer.json --texts lines.txt --output v.npy\n"
+          "  weft embed minilm.onnx --tokenizer vocab.txt --texts lines.txt --query \"what is "
+          "it?\"\n"
+          "  weft embed minilm.onnx --tokenizer tokenizer.json --text \"a text\" --json\n",
+      .table = table,
+      .common = &options.common,
+      .check = check,
+      .session = true,
+      .work = embed,
+      .options = &options,
+  };
   return with_model(&command, argc, argv);
 }

@@ -1,4 +1,6 @@
 /* command_inspect.c - `weft inspect`: what a model is, and what the runtime makes of it. */
+#include <stdlib.h>
+
 #include "bindings.h"
 
 typedef struct inspect_options {
@@ -10,10 +12,12 @@ typedef struct inspect_options {
 static void print_value(const weft_value_info *info, bool json) {
   if (json) {
     printf("{\"name\":");
-    json_text(stdout, info->name);
+    print_text(info->name, json);
     printf(",\"type\":\"%s\",\"dims\":", weft_dtype_name(info->dtype));
   } else {
-    printf("  %s: %s", info->name, weft_dtype_name(info->dtype));
+    printf("  ");
+    print_text(info->name, json);
+    printf(": %s", weft_dtype_name(info->dtype));
   }
   if (info->rank < 0)
     printf(json ? "null" : "[...]");
@@ -23,10 +27,10 @@ static void print_value(const weft_value_info *info, bool json) {
     if (i) printf(",");
     if (info->dims[i] >= 0)
       printf("%lld", (long long)info->dims[i]);
-    else if (json)
-      json_text(stdout, info->dim_names[i] ? info->dim_names[i] : "?");
+    else if (info->dim_names[i])
+      print_text(info->dim_names[i], json);
     else
-      printf("%s", info->dim_names[i] ? info->dim_names[i] : "?");
+      printf(json ? "null" : "?");
   }
   if (info->rank >= 0) printf("]");
   printf(json ? "}" : "\n");
@@ -54,66 +58,85 @@ static void print_metadata(const weft_model *model, size_t count, bool json) {
   for (size_t i = 0; i < count; i++) {
     const char *key, *value;
     weft_model_metadata(model, i, &key, &value);
-    if (!json) {
-      printf("  %s: %s\n", key, value);
-      continue;
-    }
-    if (i) printf(",");
-    json_text(stdout, key);
-    printf(":");
-    json_text(stdout, value);
+    printf(json ? i ? "," : "" : "  ");
+    print_text(key, json);
+    printf(json ? ":" : ": ");
+    print_text(value, json);
+    printf(json ? "" : "\n");
   }
   if (json) printf("}");
 }
 
-static int describe(const loaded_model *loaded, bool json) {
-  const weft_model *model = loaded->model;
+static void print_facts(const weft_model_info *info, bool json) {
+  print_text(info->graph_name, json);
+  printf(json ? ",\"producer\":" : ", made by ");
+  print_text(info->producer, json);
+  printf(json ? ",\"producer_version\":" : " ");
+  print_text(info->producer_version, json);
+  printf(json ? ",\"ir_version\":%lld,\"opset\":%lld,\"nodes\":%llu,"
+              : "\nIR version %lld, opset %lld, %llu nodes, ",
+         (long long)info->ir_version, (long long)info->opset, (unsigned long long)info->node_count);
+  if (json)
+    printf("\"weight_bytes\":%llu", (unsigned long long)info->weight_bytes);
+  else
+    printf("weights of %.1f MiB\n", (double)info->weight_bytes / (1 << 20));
+}
+
+static void describe(const weft_model *model, bool json) {
   weft_model_info info;
   weft_model_describe(model, &info);
-  if (json) {
-    printf("{\"producer\":");
-    json_text(stdout, info.producer);
-    printf(",\"graph\":");
-    json_text(stdout, info.graph_name);
-    printf(",\"ir_version\":%lld,\"opset\":%lld,\"nodes\":%llu,\"weight_bytes\":%llu",
-           (long long)info.ir_version, (long long)info.opset, (unsigned long long)info.node_count,
-           (unsigned long long)info.weight_bytes);
-  } else {
-    printf("%s, made by %s %s\nIR version %lld, opset %lld, %llu nodes, weights of %.1f MiB\n",
-           info.graph_name, info.producer, info.producer_version, (long long)info.ir_version,
-           (long long)info.opset, (unsigned long long)info.node_count,
-           (double)info.weight_bytes / (1 << 20));
-  }
+  if (json) printf("{\"graph_name\":");
+  print_facts(&info, json);
   print_values(model, "inputs", weft_model_input_count(model), weft_model_input, json);
   print_values(model, "outputs", weft_model_output_count(model), weft_model_output, json);
   print_metadata(model, info.metadata_count, json);
-  if (json) printf("}\n");
-  return EXIT_OK;
 }
 
 static void write_text(void *user, const char *text, size_t length) {
   fwrite(text, 1, length, user);
 }
 
-static int dump(const loaded_model *loaded, weft_dump what) {
+/* As text, or as one more member of the JSON object. */
+static bool dump(const weft_session *session, weft_dump what, const char *title, bool json) {
   weft_error error;
-  if (weft_session_dump(loaded->session, what, write_text, stdout, &error) != WEFT_OK)
-    return fail(&error);
-  return EXIT_OK;
+  char *text = NULL;
+  size_t length;
+  FILE *memory = open_memstream(&text, &length);
+  if (!memory) {
+    complain("out of memory");
+    return false;
+  }
+  weft_status status = weft_session_dump(session, what, write_text, memory, &error);
+  fclose(memory);
+  if (status != WEFT_OK) {
+    complain("%s", error.message);
+  } else if (json) {
+    printf(",\"%s\":", title);
+    print_text(text, json);
+  } else {
+    fwrite(text, 1, length, stdout);
+  }
+  free(text);
+  return status == WEFT_OK;
 }
 
-static int inspect(loaded_model *loaded, void *user) {
-  inspect_options *options = user;
-  if (!options->graph && !options->plan) return describe(loaded, options->common.json);
-  if (!session_load(loaded, &options->common, false)) return EXIT_FAILED;
-  int code = options->graph ? dump(loaded, WEFT_DUMP_GRAPH) : EXIT_OK;
-  if (!options->plan || code != EXIT_OK) return code;
+static bool dump_plan(const loaded_model *loaded, inspect_options *options) {
   bindings b = {0};
-  bool ok =
-      bindings_open(loaded, &options->common, &options->inputs, &b) && bindings_run(loaded, &b, 0);
-  code = ok ? dump(loaded, WEFT_DUMP_PLAN) : EXIT_FAILED;
+  bool ok = bindings_open(loaded, &options->inputs, &b) && bindings_run(loaded, &b, 0) &&
+            dump(loaded->session, WEFT_DUMP_PLAN, "plan", options->common.json);
   bindings_close(&b);
-  return code;
+  return ok;
+}
+
+static bool inspect(loaded_model *loaded, void *user) {
+  inspect_options *options = user;
+  bool json = options->common.json, dumps = options->graph || options->plan;
+  if (json || !dumps) describe(loaded->model, json);
+  bool ok = !dumps || (session_load(loaded, &options->common, false) &&
+                       (!options->graph || dump(loaded->session, WEFT_DUMP_GRAPH, "graph", json)) &&
+                       (!options->plan || dump_plan(loaded, options)));
+  if (json) printf("}\n");
+  return ok;
 }
 
 int command_inspect(int argc, char **argv) {
@@ -127,14 +150,18 @@ int command_inspect(int argc, char **argv) {
       {0},
   };
   const model_command command = {
-      "inspect MODEL [OPTIONS]",
-      "Shows a model's inputs, outputs and metadata, or with --graph or --plan what the "
-      "runtime makes of it.",
-      table,
-      &options.common,
-      false,
-      false,
-      inspect,
-      &options};
+      .name = "inspect",
+      .usage = "MODEL [OPTIONS]",
+      .help = "Shows a model's inputs, outputs and metadata, or with --graph or --plan what the "
+              "runtime\n"
+              "makes of it.",
+      .examples = "  weft inspect model.onnx\n"
+                  "  weft inspect model.onnx --graph --disable all\n"
+                  "  weft inspect model.onnx --plan --dim batch=1 --dim sequence=16\n",
+      .table = table,
+      .common = &options.common,
+      .work = inspect,
+      .options = &options,
+  };
   return with_model(&command, argc, argv);
 }

@@ -1,6 +1,4 @@
 /* command_run.c - `weft run`: arrays in, arrays out. */
-#include <stdlib.h>
-
 #include "bindings.h"
 #include "npy.h"
 
@@ -12,84 +10,75 @@ typedef struct run_options {
   uint64_t time_limit_ms;
 } run_options;
 
-static bool save_output(const char *pair, const bindings *b) {
-  for (size_t i = 0; i < b->output_count; i++) {
-    const char *path = option_value_of(pair, b->outputs[i].name);
-    if (path) return npy_write(path, b->outputs[i].tensor);
+static bool save(const run_options *options, const bindings *b) {
+  bool ok = true;
+  for (size_t i = 0; i < b->output_count && ok; i++) {
+    const char *path = option_list_find(&options->outputs, b->outputs[i].name);
+    if (path) ok = npy_write(path, b->outputs[i].tensor);
   }
-  fprintf(stderr, "weft: --output %s: the model has no such output\n", pair);
-  return false;
+  return ok && (!options->archive || npz_write(options->archive, b->outputs, b->output_count));
 }
 
-static bool save_archive(const char *path, const bindings *b) {
-  const char **names = calloc(b->output_count + 1, sizeof *names);
-  weft_tensor **tensors = calloc(b->output_count + 1, sizeof *tensors);
-  for (size_t i = 0; i < b->output_count && names && tensors; i++) {
-    names[i] = b->outputs[i].name;
-    tensors[i] = b->outputs[i].tensor;
-  }
-  bool ok = names && tensors && npz_write(path, names, tensors, b->output_count);
-  free(names);
-  free(tensors);
-  return ok;
-}
-
-static void print_outputs(const bindings *b, double ms) {
+/* One line, or one JSON object, for each output. */
+static void print_outputs(const bindings *b, bool json) {
   for (size_t i = 0; i < b->output_count; i++) {
     const weft_tensor *tensor = b->outputs[i].tensor;
-    printf("%s: %s", b->outputs[i].name, weft_dtype_name(weft_tensor_dtype(tensor)));
-    json_dims(stdout, weft_tensor_dims(tensor), weft_tensor_rank(tensor));
-    printf("\n");
+    if (json) printf("%s{\"name\":", i ? "," : "");
+    print_text(b->outputs[i].name, json);
+    printf(json ? ",\"type\":\"%s\",\"dims\":" : ": %s",
+           weft_dtype_name(weft_tensor_dtype(tensor)));
+    json_dims(weft_tensor_dims(tensor), weft_tensor_rank(tensor));
+    printf(json ? "}" : "\n");
   }
-  printf("%.3f ms\n", ms);
 }
 
-static void print_json(const bindings *b, double ms) {
-  printf("{\"ms\":%.3f,\"outputs\":[", ms);
-  for (size_t i = 0; i < b->output_count; i++) {
-    const weft_tensor *tensor = b->outputs[i].tensor;
-    printf("%s{\"name\":", i ? "," : "");
-    json_text(stdout, b->outputs[i].name);
-    printf(",\"type\":\"%s\",\"dims\":", weft_dtype_name(weft_tensor_dtype(tensor)));
-    json_dims(stdout, weft_tensor_dims(tensor), weft_tensor_rank(tensor));
-    printf("}");
-  }
-  printf("]}\n");
-}
-
-static int run(loaded_model *loaded, void *user) {
+static bool run(loaded_model *loaded, void *user) {
   run_options *options = user;
+  bool json = options->common.json;
   bindings b = {0};
-  bool ok = bindings_open(loaded, &options->common, &options->inputs, &b);
+  bool ok = check_output_names(loaded->model, &options->outputs) &&
+            bindings_open(loaded, &options->inputs, &b);
   double start = now_ms();
   ok = ok && bindings_run(loaded, &b, options->time_limit_ms);
   double ms = now_ms() - start;
-  if (ok) (options->common.json ? print_json : print_outputs)(&b, ms);
-  for (size_t i = 0; i < options->outputs.count && ok; i++)
-    ok = save_output(options->outputs.items[i], &b);
-  if (ok && options->archive) ok = save_archive(options->archive, &b);
+  ok = ok && save(options, &b);
+  if (ok) {
+    if (json) printf("{\"ms\":%.3f,\"outputs\":[", ms);
+    print_outputs(&b, json);
+    if (json)
+      printf("]}\n");
+    else
+      printf("%.3f ms\n", ms);
+  }
   bindings_close(&b);
-  return ok ? EXIT_OK : EXIT_FAILED;
+  return ok;
 }
 
 int command_run(int argc, char **argv) {
   run_options options = {0};
   const option table[] = {
       INPUT_OPTIONS(&options.inputs),
-      {"output", "NAME=FILE", "write an output to a .npy file", OPTION_LIST, &options.outputs},
+      {"output", "NAME=FILE", "write an output to a .npy file", OPTION_PAIRS, &options.outputs},
       {"outputs", "FILE", "write all outputs to an .npz file", OPTION_TEXT, &options.archive},
-      {"time-limit", "MS", "stop after this many milliseconds", OPTION_NUMBER,
+      {"time-limit", "MS", "stop after this many milliseconds", OPTION_COUNT,
        &options.time_limit_ms},
       COMMON_OPTIONS(&options.common),
       {0},
   };
-  const model_command command = {"run MODEL [OPTIONS]",
-                                 "Runs a model once. Inputs that are not given are made at random.",
-                                 table,
-                                 &options.common,
-                                 true,
-                                 false,
-                                 run,
-                                 &options};
+  const model_command command = {
+      .name = "run",
+      .usage = "MODEL [OPTIONS]",
+      .help =
+          "Runs a model once. Inputs that are not given are random: f32 and f64 in [-1, 1), other\n"
+          "types 0 or 1.",
+      .examples = "  weft run model.onnx --inputs in.npz --outputs out.npz\n"
+                  "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
+                  "  weft run model.onnx --dim batch=1 --dim sequence=128 --threads 4\n",
+      .table = table,
+      .common = &options.common,
+      .session = true,
+      .work = run,
+      .options = &options,
+  };
   return with_model(&command, argc, argv);
 }

@@ -21,19 +21,30 @@ static int usage(FILE *out) {
   fprintf(out, "weft %s - run ONNX models\n\nusage: weft COMMAND [OPTIONS]\n\n", WEFT_VERSION);
   for (int i = 0; i < command_count; i++)
     fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
-  fprintf(out, "\n'weft COMMAND --help' lists a command's options.\n"
-               "Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
+  fprintf(out, "\n'weft COMMAND --help' lists a command's options, with examples.\n"
+               "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n");
   return out == stderr ? EXIT_USAGE : EXIT_OK;
 }
 
-int main(int argc, char **argv) {
+static int dispatch(int argc, char **argv) {
   if (argc < 2) return usage(stderr);
-  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout);
-  if (strcmp(argv[1], "--version") == 0)
-    return printf("weft %s\n", WEFT_VERSION) > 0 ? EXIT_OK : EXIT_FAILED;
-  for (int i = 0; i < command_count; i++) {
-    if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+  const char *name = argv[1];
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+    return usage(stdout);
+  if (strcmp(name, "--version") == 0) {
+    printf("weft %s\n", WEFT_VERSION);
+    return EXIT_OK;
   }
-  fprintf(stderr, "weft: there is no command '%s'\n\n", argv[1]);
+  for (int i = 0; i < command_count; i++) {
+    if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+  }
+  complain("there is no command '%s'", name);
   return usage(stderr);
+}
+
+int main(int argc, char **argv) {
+  int code = dispatch(argc, argv);
+  if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+  complain("cannot write to the standard output");
+  return EXIT_FAILED;
 }

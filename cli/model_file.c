@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "output.h"
 
 struct model_file {
   int descriptor;
@@ -35,14 +36,16 @@ static model_file *open_owned(char *path) {
   model_file *file = calloc(1, sizeof *file);
   struct stat facts;
   if (!file || !path) {
+    complain("out of memory");
     free(file);
     free(path);
     return NULL;
   }
   file->path = path;
-  file->descriptor = open(path, O_RDONLY | O_CLOEXEC);
-  if (file->descriptor < 0 || fstat(file->descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-    fprintf(stderr, "weft: cannot read %s: %s\n", path, errno ? strerror(errno) : "not a file");
+  file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us */
+  bool opened = file->descriptor >= 0 && fstat(file->descriptor, &facts) == 0;
+  if (!opened || !S_ISREG(facts.st_mode)) {
+    complain("cannot read %s: %s", path, opened ? "it is not a file" : strerror(errno));
     model_file_close(file);
     return NULL;
   }
@@ -94,8 +97,9 @@ char *read_file(const char *path, size_t *length) {
   if (!file) return NULL;
   *length = (size_t)file->source.size;
   char *text = malloc(*length + 1);
+  if (!text) complain("%s: out of memory", path);
   if (text && read_range(file, 0, *length, text) != WEFT_OK) {
-    fprintf(stderr, "weft: cannot read %s\n", path);
+    complain("cannot read %s", path);
     free(text);
     text = NULL;
   }

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool list_add(option_list *list, const char *text) {
+#include "output.h"
+
+bool option_list_add(option_list *list, const char *text) {
   const char **items = realloc(list->items, (list->count + 1) * sizeof *items);
   if (!items) return false;
   items[list->count++] = text;
@@ -19,9 +21,13 @@ void option_list_free(option_list *list) {
   *list = (option_list){0};
 }
 
-const char *option_value_of(const char *pair, const char *name) {
+const char *option_list_find(const option_list *list, const char *name) {
   size_t length = strlen(name);
-  return strncmp(pair, name, length) == 0 && pair[length] == '=' ? pair + length + 1 : NULL;
+  for (size_t i = list->count; i-- > 0;) {
+    const char *pair = list->items[i];
+    if (strncmp(pair, name, length) == 0 && pair[length] == '=') return pair + length + 1;
+  }
+  return NULL;
 }
 
 /* The option that `argument` ("--name" or "--name=value") means. */
@@ -34,15 +40,41 @@ static const option *find(const option *table, const char *argument) {
 }
 
 static bool read_number(const option *found, const char *text) {
+  unsigned least = found->kind == OPTION_COUNT;
   char *end;
   errno = 0;
   unsigned long long number = strtoull(text, &end, 10);
-  if (*text < '0' || *text > '9' || *end || errno) {
-    fprintf(stderr, "weft: --%s needs a number, not '%s'\n", found->name, text);
+  if (*text < '0' || *text > '9' || *end || errno || number < least || number > UINT32_MAX) {
+    complain("--%s needs a number from %u to %u, not '%s'", found->name, least, UINT32_MAX, text);
     return false;
   }
   *(uint64_t *)found->target = number;
   return true;
+}
+
+/* Extents by comma: at most `most` of them. */
+static bool are_extents(const char *text, size_t most) {
+  for (size_t i = 0; i < most; i++) {
+    size_t digits = strspn(text, "0123456789");
+    text += digits;
+    if (digits == 0 || *text != ',') return digits > 0 && !*text;
+    text++;
+  }
+  return false;
+}
+
+static bool is_valid(option_kind kind, const char *text) {
+  const char *value = strrchr(text, '=');
+  switch (kind) {
+  case OPTION_PAIRS:
+    return value;
+  case OPTION_DIMS:
+    return value && are_extents(value + 1, 1);
+  case OPTION_SHAPES:
+    return value && (!value[1] || are_extents(value + 1, SIZE_MAX));
+  default:
+    return true;
+  }
 }
 
 static bool store(const option *found, const char *value) {
@@ -54,11 +86,17 @@ static bool store(const option *found, const char *value) {
     *(const char **)found->target = value;
     return true;
   case OPTION_NUMBER:
+  case OPTION_COUNT:
     return read_number(found, value);
-  case OPTION_LIST:
-    return list_add(found->target, value);
+  default:
+    if (is_valid(found->kind, value)) return option_list_add(found->target, value);
+    complain("--%s needs a %s, not '%s'", found->name, found->value_name, value);
+    return false;
   }
-  return false;
+}
+
+bool options_has_list(const option *option) {
+  return option->kind >= OPTION_LIST;
 }
 
 /* Reads one option at argv[*at]; *at moves on to its value. */
@@ -66,17 +104,17 @@ static bool read_option(const option *table, int argc, char **argv, int *at) {
   const char *argument = argv[*at] + 2;
   const option *found = find(table, argument);
   if (!found) {
-    fprintf(stderr, "weft: there is no option --%s\n", argument);
+    complain("there is no option --%.*s", (int)strcspn(argument, "="), argument);
     return false;
   }
   const char *value = strchr(argument, '=');
   if (value) value++;
   if (found->kind == OPTION_FLAG) {
-    if (value) fprintf(stderr, "weft: --%s takes no value\n", found->name);
+    if (value) complain("--%s takes no value", found->name);
     return !value && store(found, NULL);
   }
   if (!value && *at + 1 < argc) value = argv[++*at];
-  if (!value) fprintf(stderr, "weft: --%s needs a %s\n", found->name, found->value_name);
+  if (!value) complain("--%s needs a %s", found->name, found->value_name);
   return value && store(found, value);
 }
 
@@ -89,7 +127,10 @@ bool options_read(const option *table, int argc, char **argv, option_list *words
       *help = true;
     } else if (!only_words && strncmp(argv[i], "--", 2) == 0) {
       if (!read_option(table, argc, argv, &i)) return false;
-    } else if (!list_add(words, argv[i])) {
+    } else if (!only_words && argv[i][0] == '-') {
+      complain("there is no option %s", argv[i]);
+      return false;
+    } else if (!option_list_add(words, argv[i])) {
       return false;
     }
   }

@@ -6,7 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_LIST } option_kind;
+typedef enum option_kind {
+  OPTION_FLAG,
+  OPTION_TEXT,
+  OPTION_NUMBER, /* below 2^32, so that callers may scale it */
+  OPTION_COUNT,  /* the same, from 1 */
+  OPTION_LIST,   /* texts */
+  OPTION_PAIRS,  /* "name=value" */
+  OPTION_DIMS,   /* "name=number" */
+  OPTION_SHAPES, /* "name=number,number"; "name=" is a scalar's */
+} option_kind;
 
 /* Texts in the order given. */
 typedef struct option_list {
@@ -26,8 +35,11 @@ typedef struct option {
  * NULL. On a mistake, says it on stderr and answers false. `--help` sets *help. */
 bool options_read(const option *table, int argc, char **argv, option_list *words, bool *help);
 void options_print(const option *table);
+bool options_has_list(const option *option);
+
+bool option_list_add(option_list *list, const char *text);
 void option_list_free(option_list *list);
-/* "name=value": the value if the name fits, else NULL. */
-const char *option_value_of(const char *pair, const char *name);
+/* Of the last "name=value" in the list with that name: the value, or NULL. */
+const char *option_list_find(const option_list *list, const char *name);
 
 #endif
