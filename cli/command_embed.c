@@ -121,7 +121,12 @@ static size_t width_of(const weft_tensor *output, const token_arrays *arrays) {
 static bool collect(const embedder *e, const weft_tensor *output, const token_arrays *arrays,
                     const size_t *order, vectors *out) {
   size_t width = width_of(output, arrays), tokens = arrays->tokens;
-  if (width == 0 || (out->width && width != out->width)) {
+  if (width && out->width && width != out->width) {
+    complain("the model's vectors are of %zu numbers for some texts and %zu for others", out->width,
+             width);
+    return false;
+  }
+  if (width == 0) {
     complain("the model's output '%s' is not [texts, tokens, width] or [texts, width] in f32",
              e->output);
     return false;
@@ -254,8 +259,9 @@ static bool embed(loaded_model *loaded, void *user) {
     ok = false;
   }
   double start = now_ms();
-  ok =
-      ok && embed_texts(&e, &options->text, &texts) && embed_texts(&e, &options->queries, &queries);
+  ok = ok && embed_texts(&e, &options->text, &texts);
+  queries.width = texts.width; /* collect() sees to it that theirs is the same */
+  ok = ok && embed_texts(&e, &options->queries, &queries);
   double ms = (now_ms() - start) / (double)(options->text.count + options->queries.count + !ok);
   ok = ok && (!options->output || save_vectors(loaded, options->output, &texts)) &&
        embed_print(options, &texts, &queries, ms);

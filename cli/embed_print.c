@@ -10,7 +10,7 @@ static void print_vectors(const vectors *v, bool json) {
     if (json) printf(i ? ",[" : "[");
     for (size_t k = 0; k < v->width; k++) {
       if (k) putchar(json ? ',' : ' ');
-      json_number("%.7g", (double)v->data[i * v->width + k]);
+      print_number("%.7g", (double)v->data[i * v->width + k], json);
     }
     printf(json ? "]" : "\n");
   }
@@ -40,14 +40,15 @@ static void rank(const vectors *texts, const float *query, hit *hits) {
 }
 
 static void print_hits(const embed_options *options, const hit *hits, size_t count) {
+  bool json = options->common.json;
   for (size_t i = 0; i < count; i++) {
-    if (options->common.json) {
+    if (json) {
       printf("%s{\"text\":%zu,\"score\":", i ? "," : "", hits[i].text);
-      json_number("%.6f", hits[i].score);
+      print_number("%.6f", hits[i].score, json);
       printf("}");
     } else {
       printf("  %.4f  ", hits[i].score);
-      print_text(options->text.items[hits[i].text], false);
+      print_text(options->text.items[hits[i].text], json);
       putchar('\n');
     }
   }

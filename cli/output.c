@@ -115,8 +115,8 @@ void print_text(const char *text, bool json) {
   for (; *text; text++) putchar(is_control(*text) ? '?' : *text);
 }
 
-void json_number(const char *format, double value) {
-  if (isfinite(value))
+void print_number(const char *format, double value, bool json) {
+  if (!json || isfinite(value))
     printf(format, value);
   else
     printf("null");

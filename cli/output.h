@@ -25,8 +25,8 @@ bool check_name(const char *what, const char *text, name_at *names, const void *
 /* A string for people (without control characters) or for JSON (quoted; what is not UTF-8 becomes
  * U+FFFD). NULL is "". */
 void print_text(const char *text, bool json);
-/* null for what JSON has no numbers for. */
-void json_number(const char *format, double value);
+/* JSON has no numbers for what is not finite: null. */
+void print_number(const char *format, double value, bool json);
 void json_dims(const int64_t *dims, size_t rank);
 
 #endif
