@@ -1,0 +1,153 @@
+/* Tests of opt/fuse_attention.c: where the scale and the mask may stand, the transpose that is
+ * taken in, and shapes that the core op has no room for. */
+#include "tests/unit/opt_build.h"
+
+typedef enum scale_place { ON_SCORES, DIVIDES_SCORES, ON_Q, ON_K, ON_BOTH, NOWHERE } scale_place;
+
+typedef struct form {
+  const char *q, *k, *v, *mask; /* k: [B,H,D,T] */
+  scale_place scale;
+  bool mask_first, softmax_shared, log, heads_last;
+  int32_t axis;
+} form;
+
+static const form plain = {.q = "f32[batch,2,tokens,4]",
+                           .k = "f32[batch,2,4,tokens]",
+                           .v = "f32[batch,2,tokens,5]",
+                           .axis = -1};
+
+static weft_value_id scaled(fixture *f, weft_value_id x, float by, bool here) {
+  return here ? op_binary(f, MUL, x, scalar(f, by, 0)) : x;
+}
+
+static weft_value_id scores(fixture *f, const form *a) {
+  weft_value_id q = tensor(f, a->q), k = tensor(f, a->k);
+  q = scaled(f, q, a->scale == ON_BOTH ? 0.7f : 0.5f, a->scale == ON_Q || a->scale == ON_BOTH);
+  k = scaled(f, k, a->scale == ON_BOTH ? 0.7f : 0.5f, a->scale == ON_K || a->scale == ON_BOTH);
+  weft_value_id s = scaled(f, op_matmul(f, q, k), 0.5f, a->scale == ON_SCORES);
+  if (a->scale == DIVIDES_SCORES) s = op_binary(f, DIV, s, scalar(f, 2, 0));
+  if (!a->mask) return s;
+  weft_value_id mask = tensor(f, a->mask);
+  return a->mask_first ? op_binary(f, ADD, mask, s) : op_binary(f, ADD, s, mask);
+}
+
+static void expect(const form *a, const char *nodes) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id s = scores(&f, a);
+  weft_attributes softmax = {.softmax = {.axis = a->axis, .log = a->log}};
+  weft_value_id w = op_add_node(&f, WEFT_OP_SOFTMAX, &s, 1, &softmax);
+  if (a->softmax_shared) mark_output(&f, 0, w);
+  weft_value_id y = op_matmul(&f, w, tensor(&f, a->v));
+  if (a->heads_last) y = op_transpose(&f, y, "0213");
+  APPLY(&f, fuse_attention, y, nodes);
+}
+
+static void test_scales(void) {
+  for (scale_place place = ON_SCORES; place <= NOWHERE; place++) {
+    form a = plain;
+    a.scale = place;
+    expect(&a, "transpose; attention; ");
+    a.heads_last = true;
+    expect(&a, "transpose; attention.heads_last; ");
+  }
+}
+
+static void test_masks(void) {
+  static const char *const masks[] = {"f32[batch,1,1,tokens]", "f32[batch,2,tokens,tokens]",
+                                      "f32[tokens,tokens]", "f32[1,1,1,tokens]", "f32[tokens]"};
+  for (int i = 0; i < 10; i++) {
+    form a = plain;
+    a.mask = masks[i / 2];
+    a.mask_first = i % 2;
+    expect(&a, "transpose; attention; ");
+  }
+}
+
+#define LEFT "matmul; mul(x0, x1); "
+
+static void test_masks_that_do_not_fit(void) {
+  form a = plain;
+  a.mask = "f32[2,1,1,1,tokens]"; /* scores of rank 5 */
+  expect(&a, LEFT "add(x0, x1); softmax; matmul; ");
+}
+
+static void test_what_is_no_attention(void) {
+  form a = plain;
+  a.log = true;
+  expect(&a, LEFT "softmax; matmul; ");
+  a = plain;
+  a.axis = 2;
+  expect(&a, LEFT "softmax; matmul; ");
+  a = plain;
+  a.softmax_shared = true; /* the weights are an output too */
+  expect(&a, LEFT "softmax; matmul; ");
+}
+
+static void test_heads_that_are_broadcast(void) {
+  form a = plain;
+  a.k = "f32[batch,1,4,tokens]";
+  expect(&a, LEFT "softmax; matmul; ");
+  a = plain;
+  a.v = "f32[1,2,tokens,5]";
+  expect(&a, LEFT "softmax; matmul; ");
+}
+
+static void test_rank_3(void) {
+  form a = plain;
+  a.q = "f32[batch,tokens,4]";
+  a.k = "f32[batch,4,tokens]";
+  a.v = "f32[batch,tokens,5]";
+  expect(&a, LEFT "softmax; matmul; ");
+}
+
+static void test_scale_that_is_computed(void) {
+  fixture f;
+  fixture_open(&f);
+  form a = plain;
+  a.scale = NOWHERE;
+  weft_value_id s = op_binary(&f, MUL, scores(&f, &a), tensor(&f, "f32[1]"));
+  weft_value_id y = op_matmul(&f, op_softmax(&f, s, 3), tensor(&f, a.v));
+  APPLY(&f, fuse_attention, y, LEFT "softmax; matmul; ");
+}
+
+/* Two transposes of the result: each wants it as it is. */
+static void test_result_with_two_users(void) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id w = op_softmax(&f, scores(&f, &plain), 3);
+  weft_value_id y = op_matmul(&f, w, tensor(&f, plain.v));
+  mark_output(&f, 0, op_transpose(&f, y, "0213"));
+  APPLY(&f, fuse_attention, op_transpose(&f, y, "0213"),
+        "transpose; attention; transpose; transpose; ");
+}
+
+/* Time must not grow with the square of the number of attentions. */
+static void test_many(void) {
+  fixture f;
+  fixture_open(&f);
+  machine m;
+  machine_open(&m, &f, NULL);
+  weft_value_id x = tensor(&f, "f32[1,1,2,2]");
+  for (int i = 0; i < 20000; i++) x = op_matmul(&f, op_softmax(&f, op_matmul(&f, x, x), 3), x);
+  mark_output(&f, 0, x);
+  weft_opt_context context = machine_context(&m);
+  CHECK_OK(weft_pass_fuse_attention(&f.graph, &context, &f.error), &f.error);
+  CHECK_OK(weft_graph_verify(&f.graph, &f.error), &f.error);
+  CHECK_INT(f.graph.node_count, 80000);
+  machine_close(&m);
+  fixture_close(&f);
+}
+
+int main(void) {
+  CHECK_RUN(test_scales);
+  CHECK_RUN(test_masks);
+  CHECK_RUN(test_masks_that_do_not_fit);
+  CHECK_RUN(test_what_is_no_attention);
+  CHECK_RUN(test_heads_that_are_broadcast);
+  CHECK_RUN(test_rank_3);
+  CHECK_RUN(test_scale_that_is_computed);
+  CHECK_RUN(test_result_with_two_users);
+  CHECK_RUN(test_many);
+  return check_result();
+}
