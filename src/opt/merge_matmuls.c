@@ -109,7 +109,7 @@ static weft_status copy_part(merge *m, const weft_buffer *part, uint64_t rows, u
     if (piece) status = weft_buffer_read(part, row * width, count * width, piece, m->error);
     const uint8_t *from = piece ? piece : part->data;
     for (uint64_t r = 0; r < count && status == WEFT_OK; r++)
-      memcpy(to + (row + r) * stride, from + r * width, width);
+      memcpy(to + (row + r) * stride, from + r * width, (size_t)width);
   }
   weft_heap_release(heap, piece, piece_bytes);
   return status;
