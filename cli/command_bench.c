@@ -37,7 +37,7 @@ static bool time_runs(const loaded_model *loaded, const bench_options *options, 
     double ms = now_ms() - start;
     if (i == 0) out->first_ms = ms;
     if (i >= options->warmup) times[i - options->warmup] = ms;
-    progress_show("running", i + 1, options->warmup + options->runs);
+    if (ok) progress_show("running", i + 1, options->warmup + options->runs);
   }
   if (ok) {
     qsort(times, options->runs, sizeof *times, by_value);

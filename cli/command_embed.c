@@ -198,7 +198,7 @@ static bool embed_texts(const embedder *e, const option_list *texts, vectors *ou
       order[i] = places[at + i].index;
     }
     ok = embed_batch(e, rows, order, count, out);
-    progress_show("embedding", at + count, texts->count);
+    if (ok) progress_show("embedding", at + count, texts->count);
   }
   free(places);
   return ok;

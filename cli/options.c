@@ -95,8 +95,8 @@ static bool store(const option *found, const char *value) {
   }
 }
 
-bool options_has_list(const option *option) {
-  return option->kind >= OPTION_LIST;
+bool options_has_list(const option *entry) {
+  return entry->kind >= OPTION_LIST;
 }
 
 /* Reads one option at argv[*at]; *at moves on to its value. */

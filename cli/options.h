@@ -35,7 +35,7 @@ typedef struct option {
  * NULL. On a mistake, says it on stderr and answers false. `--help` sets *help. */
 bool options_read(const option *table, int argc, char **argv, option_list *words, bool *help);
 void options_print(const option *table);
-bool options_has_list(const option *option);
+bool options_has_list(const option *entry);
 
 bool option_list_add(option_list *list, const char *text);
 void option_list_free(option_list *list);
