@@ -204,9 +204,9 @@ static void compute_weights(block *b) {
     const size_t stride = b->args->out_stride;                                                     \
     float *out = b->args->out + row * stride + column;                                             \
     f32v acc[rows * VECTORS] = {{0}};                                                              \
-    tile_a weights = {b->scores + row, 1, b->padded};                                              \
+    tile_a weights = {.at = b->scores + row, .column = b->padded};                                 \
     tile_b values = {b->values + column * b->keys, COLUMNS, b->keys * COLUMNS};                    \
-    tile_product(rows, VECTORS, b->keys, weights, values, acc);                                    \
+    tile_product(rows, VECTORS, false, b->keys, weights, values, acc);                             \
     VEC_FOR(i, rows)                                                                               \
     add_row(b, VECTORS, acc + i * VECTORS, row + (size_t)i, out + (size_t)i * stride, n);          \
   }

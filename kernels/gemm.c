@@ -32,9 +32,9 @@ static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stri
     f32v acc[rows * VECTORS];                                                                      \
     VEC_FOR(i, rows)                                                                               \
     load_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride, args->accumulate);               \
-    tile_a left = {args->a, args->lda, 1};                                                         \
+    tile_a left = {.at = args->a, .row = args->lda};                                               \
     tile_b right = {b, COLUMNS, args->k * COLUMNS};                                                \
-    tile_product(rows, VECTORS, args->k, left, right, acc);                                        \
+    tile_product(rows, VECTORS, true, args->k, left, right, acc);                                  \
     VEC_FOR(i, rows) store_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride);               \
     if (n < WIDTH) copy_rows(rows, n, part, WIDTH, c, args->ldc);                                  \
   }

@@ -2,8 +2,9 @@
  * vec.h is what they are written over; one table of pointers per target (a set of instructions) is
  * what the CPU device calls.
  *
- * Unless a family says otherwise: n >= 0, any alignment, y may be the same array as an input but
- * not overlap it otherwise, nothing is read or written outside the n elements. */
+ * Unless a family says otherwise: n >= 0, any alignment that the element type allows, y may be the
+ * same array as an input but not overlap it otherwise, nothing is read or written outside the n
+ * elements. Results below the normal floats may be flushed to zero. */
 #ifndef WEFT_KERNELS_H
 #define WEFT_KERNELS_H
 
@@ -26,10 +27,13 @@ typedef void weft_row_f32_fn(size_t n, const float *x, float *y);
 typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, const float *bias,
                               float epsilon, float *y);
 
-/* One tile of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
- * a: m rows of k floats, lda apart. b: one packed panel (below), k rows of gemm_columns floats,
- * padded with zeros, 64-byte aligned. c: m rows, ldc apart, of which the first n columns are
- * written. 1 <= m <= gemm_rows, 1 <= n <= gemm_columns, k >= 1. */
+/* A strip of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
+ * a: m rows of k floats, lda apart. b: packed panels (below), one after the other, each k rows of
+ * gemm_columns floats, padded with zeros, 64-byte aligned. c: m rows, ldc apart, of which the first
+ * n columns are written. 1 <= m <= gemm_rows, n >= 1, k >= 1. A row's bits do not depend on m and
+ * n. Call it panel by panel, so that one stays in the cache while rows pass; for one or two rows
+ * give it all panels at once: it takes several together, which hides the latency of the additions.
+ */
 typedef struct weft_gemm_f32_args {
   size_t m, n, k;
   const float *a;
@@ -52,8 +56,9 @@ typedef void weft_gemm_pack_f32_fn(size_t k, size_t n, const float *b, ptrdiff_t
  * Rows whose every weight is -inf give zeros. Strides count elements between rows; elements in a
  * row are dense. */
 typedef struct weft_attention_f32_args {
-  size_t rows, keys, head_size,
-      value_size; /* rows of q and out; rows of k and v; columns of q, k; columns of v, out */
+  size_t rows, keys; /* rows of q and out; rows of k and v */
+  size_t head_size;  /* columns of q and k */
+  size_t value_size; /* columns of v and out */
   const float *q, *k, *v;
   size_t q_stride, k_stride, v_stride;
   const float *mask;  /* added to the scores; NULL: none */

@@ -73,20 +73,24 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
 #endif
 }
 
-/* Every lane `value`, a constant. In wasm a constant vector takes an engine
- * three instructions, each time round a loop; a splat from memory takes one. */
+/* Every lane `value`, a constant. In wasm a constant vector takes an engine three instructions,
+ * each time round a loop; a splat from memory takes one, if the compiler does not see the constant.
+ */
 #if defined(__wasm__)
 #define VEC_HIDE(pointer) __asm__("" : "+r"(pointer))
-#else
-#define VEC_HIDE(pointer) (void)(pointer)
-#endif
-#define F32V_CONST(value)                                                                          \
+#define VEC_CONST(element, vector, value)                                                          \
   __extension__({                                                                                  \
-    static const float const_ = (value);                                                           \
-    const float *const_at_ = &const_;                                                              \
+    static const element const_ = (value);                                                         \
+    const element *const_at_ = &const_;                                                            \
     VEC_HIDE(const_at_);                                                                           \
-    f32v_load_splat(const_at_);                                                                    \
+    (vector) wasm_v128_load32_splat(const_at_);                                                    \
   })
+#else
+#define VEC_HIDE(pointer)                 (void)(pointer)
+#define VEC_CONST(element, vector, value) ((element)(value) - (vector){0})
+#endif
+#define F32V_CONST(value) VEC_CONST(float, f32v, value)
+#define I32V_CONST(value) VEC_CONST(int32_t, i32v, value)
 
 /* The first n lanes, n < WEFT_LANES, the others 0; nothing past them is
  * touched. */
