@@ -11,7 +11,7 @@
 #include "tests/unit/graph_build.h"
 
 #define NONE        WEFT_VALUE_NONE
-#define OUTPUTS_MAX 4
+#define OUTPUTS_MAX 64
 
 /* ---- building: each adds a node, infers it and answers its output ---------------------------- */
 
