@@ -3,10 +3,10 @@
 //
 //   node tests/models/embeddings.mjs [--wasm FILE] [--every N] PACKAGE
 //
-// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor, env); FILE is a wasm file to
-// use in place of the one that the package picks (env.wasm.wasmBinary); with N only each N-th batch
-// is compared, and those of the longest and shortest texts. The files are in build/embeddings. The
-// exit status is 1 if a batch differs too much.
+// PACKAGE is a module with onnxruntime's API (InferenceSession, Tensor, env); FILE is a wasm file
+// to use in place of the one that the package picks (env.wasm.wasmBinary); with N only each N-th
+// batch is compared, and those of the longest and shortest texts. The files are in
+// build/embeddings. The exit status is 1 if a batch differs too much.
 
 /** Mean of the rows whose mask is set: [batch] of Float64Array(width). */
 function pool(hidden, mask, batch, sequence, width) {

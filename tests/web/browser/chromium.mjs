@@ -39,8 +39,8 @@ export function launch() {
 }
 
 /**
- * Calls work(page, complaints) with a page at `path`, under the strict policy, cross-origin isolated
- * or not. `complaints` is what the console had to say.
+ * Calls work(page, complaints) with a page at `path`, under the strict policy, cross-origin
+ * isolated or not. `complaints` is what the console had to say.
  */
 export async function withPage(browser, { path, isolate, options }, work) {
   const { url, close } = await serve({ roots, isolate, csp: policy });

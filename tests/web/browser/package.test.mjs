@@ -1,5 +1,5 @@
-// The package in Chromium: in a page, a worker and a service worker, isolated or not, under a strict
-// policy; a large model by URL. WEFT_EVERY=N: each N-th batch of the embeddings.
+// The package in Chromium: in a page, a worker and a service worker, isolated or not, under a
+// strict policy; a large model by URL. WEFT_EVERY=N: each N-th batch of the embeddings.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, withPage } from "./chromium.mjs";
