@@ -1,12 +1,9 @@
 /* fma_peak.c - the limit of f32 arithmetic on 128-bit vectors, as wasm has them: fused
  * multiply-adds on registers alone, on one thread. Prints GFLOP/s, the best of several short runs.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <time.h>
-
-#if defined(__x86_64__)
-#define FMA_BITS "-mfma" /* how it must be compiled */
-#endif
 
 typedef float f32x4 __attribute__((vector_size(16)));
 

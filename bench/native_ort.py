@@ -1,5 +1,5 @@
-"""The native peer: onnxruntime from PyPI on one thread. Prints JSON: ms to create a session on each
-model, and ms per run for each shape of the encoder."""
+"""The native peer: onnxruntime from PyPI on one thread, as JSON. `native_ort.py create MODEL`: ms to
+create a session; `native_ort.py run MODEL 1x16 ...`: ms per run of the encoder for each shape."""
 import json
 import sys
 import time
@@ -8,14 +8,14 @@ import numpy as np
 import onnxruntime as ort
 
 
-def options():
-    o = ort.SessionOptions()
-    o.intra_op_num_threads = 1
-    o.inter_op_num_threads = 1
-    return o
+def create(model):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(model, options)
 
 
-def best_ms(work, rounds):
+def median_ms(work, rounds):
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -24,22 +24,34 @@ def best_ms(work, rounds):
     return sorted(times)[len(times) // 2]
 
 
-def main():
-    model, shapes = sys.argv[1], sys.argv[2:]
-    create = best_ms(lambda: ort.InferenceSession(model, options()), 5)
-    session = ort.InferenceSession(model, options())
-    runs = {}
+def feeds(batch, tokens):
+    return {
+        "input_ids": np.arange(batch * tokens, dtype=np.int64).reshape(batch, tokens) % 20000 + 1000,
+        "attention_mask": np.ones((batch, tokens), np.int64),
+        "token_type_ids": np.zeros((batch, tokens), np.int64),
+    }
+
+
+def run(model, shapes):
+    session = create(model)
+    result = {}
     for shape in shapes:
         batch, tokens = map(int, shape.split("x"))
-        feeds = {
-            "input_ids": np.arange(batch * tokens, dtype=np.int64).reshape(batch, tokens)
-            % 20000 + 1000,
-            "attention_mask": np.ones((batch, tokens), np.int64),
-            "token_type_ids": np.zeros((batch, tokens), np.int64),
-        }
-        session.run(None, feeds)
-        runs[shape] = best_ms(lambda: session.run(None, feeds), max(3, 2000 // (batch * tokens)))
-    print(json.dumps({"version": ort.__version__, "create_ms": create, "run_ms": runs}))
+        inputs = feeds(batch, tokens)
+        session.run(None, inputs)
+        rounds = max(5, 4000 // (batch * tokens))
+        result[shape] = median_ms(lambda: session.run(None, inputs), rounds)
+    return result
+
+
+def main():
+    kind, model, *shapes = sys.argv[1:]
+    figures = {"version": ort.__version__}
+    if kind == "create":
+        figures["create_ms"] = median_ms(lambda: create(model), 1)
+    else:
+        figures["run_ms"] = run(model, shapes)
+    print(json.dumps(figures))
 
 
 main()
