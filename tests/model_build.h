@@ -3,6 +3,8 @@
 #ifndef WEFT_TESTS_MODEL_BUILD_H
 #define WEFT_TESTS_MODEL_BUILD_H
 
+#include <stdio.h>
+
 #include "tests/proto.h"
 #include "weft/weft.h"
 
@@ -98,76 +100,97 @@ static inline proto build_model(proto *graph) {
   return model;
 }
 
+/* q, k and v of two heads of 4: matmul, bias, reshape, transpose. */
+static inline void build_projection(proto *g, const char *name, const int64_t *permutation) {
+  static const int64_t square[] = {8, 8}, vector[] = {8};
+  char weight[8], bias[8], product[8], sum[8], heads[8], turned[8], pair[24];
+  snprintf(weight, sizeof weight, "w%s", name);
+  snprintf(bias, sizeof bias, "b%s", name);
+  snprintf(product, sizeof product, "p%s", name);
+  snprintf(sum, sizeof sum, "s%s", name);
+  snprintf(heads, sizeof heads, "r%s", name);
+  snprintf(turned, sizeof turned, "t%s", name);
+  build_weight(g, weight, 2, square);
+  build_weight(g, bias, 1, vector);
+  snprintf(pair, sizeof pair, "x %s", weight);
+  build_node(g, "MatMul", pair, product, NULL);
+  snprintf(pair, sizeof pair, "%s %s", product, bias);
+  build_node(g, "Add", pair, sum, NULL);
+  snprintf(pair, sizeof pair, "%s split", sum);
+  build_node(g, "Reshape", pair, heads, NULL);
+  proto axes = build_ints("perm", 4, permutation);
+  build_node(g, "Transpose", heads, turned, &axes);
+}
+
+/* x -> residual */
+static inline void build_attention(proto *g) {
+  static const int64_t heads_first[] = {0, 2, 1, 3}, keys[] = {0, 2, 3, 1}, square[] = {8, 8};
+  static const int64_t split[] = {0, 0, 2, 4}, join[] = {0, 0, 8}, four[] = {4}, three[] = {3};
+  build_initializer(g, "split", WEFT_I64, 1, four, split, sizeof split);
+  build_initializer(g, "join", WEFT_I64, 1, three, join, sizeof join);
+  build_projection(g, "q", heads_first);
+  build_projection(g, "k", keys);
+  build_projection(g, "v", heads_first);
+  build_scalar(g, "root", 2);
+  build_node(g, "MatMul", "tq tk", "product", NULL);
+  build_node(g, "Div", "product root", "scores", NULL);
+  build_node(g, "Softmax", "scores", "weights", NULL);
+  build_node(g, "MatMul", "weights tv", "context", NULL);
+  proto axes = build_ints("perm", 4, heads_first);
+  build_node(g, "Transpose", "context", "context_t", &axes);
+  build_node(g, "Reshape", "context_t join", "context_r", NULL);
+  build_weight(g, "wo", 2, square);
+  build_node(g, "MatMul", "context_r wo", "attended", NULL);
+  build_node(g, "Add", "attended x", "residual", NULL);
+}
+
+/* residual -> hidden, with GELU by erf */
+static inline void build_feed_forward(proto *g) {
+  static const int64_t wide[] = {8, 16}, narrow[] = {16, 8}, wide_vector[] = {16};
+  build_weight(g, "w1", 2, wide);
+  build_weight(g, "b1", 1, wide_vector);
+  build_weight(g, "w2", 2, narrow);
+  build_scalar(g, "sqrt2", 1.41421356f);
+  build_scalar(g, "one", 1);
+  build_scalar(g, "half", 0.5f);
+  build_node(g, "MatMul", "residual w1", "up", NULL);
+  build_node(g, "Add", "up b1", "biased", NULL);
+  build_node(g, "Div", "biased sqrt2", "scaled", NULL);
+  build_node(g, "Erf", "scaled", "erf", NULL);
+  build_node(g, "Add", "erf one", "erf1", NULL);
+  build_node(g, "Mul", "biased erf1", "gated", NULL);
+  build_node(g, "Mul", "gated half", "gelu", NULL);
+  build_node(g, "MatMul", "gelu w2", "down", NULL);
+  build_node(g, "Add", "down residual", "hidden", NULL);
+}
+
+/* hidden -> y */
+static inline void build_layer_norm(proto *g) {
+  static const int64_t last[] = {-1}, vector[] = {8};
+  build_weight(g, "gamma", 1, vector);
+  build_weight(g, "beta", 1, vector);
+  build_scalar(g, "epsilon", 1e-5f);
+  build_scalar(g, "two", 2);
+  proto mean = build_ints("axes", 1, last), variance = build_ints("axes", 1, last);
+  build_node(g, "ReduceMean", "hidden", "mean", &mean);
+  build_node(g, "Sub", "hidden mean", "centred", NULL);
+  build_node(g, "Pow", "centred two", "square", NULL);
+  build_node(g, "ReduceMean", "square", "variance", &variance);
+  build_node(g, "Add", "variance epsilon", "above", NULL);
+  build_node(g, "Sqrt", "above", "deviation", NULL);
+  build_node(g, "Div", "centred deviation", "normal", NULL);
+  build_node(g, "Mul", "normal gamma", "stretched", NULL);
+  build_node(g, "Add", "stretched beta", "y", NULL);
+}
+
 /* A block of an encoder, x [batch,tokens,8] -> y [batch,tokens,8], with two heads of 4, as
  * exporters write it out: every rewrite finds something to do. `hidden` is its second output,
  * before the last normalisation. */
 static inline proto build_encoder(void) {
-  static const int64_t square[] = {8, 8}, wide[] = {8, 16}, narrow[] = {16, 8}, vector[] = {8},
-                       wide_vector[] = {16};
-  static const int64_t last[] = {-1}, heads_first[] = {0, 2, 1, 3}, keys[] = {0, 2, 3, 1};
-  static const int64_t split[] = {0, 0, 2, 4}, join[] = {0, 0, 8}, four[] = {4}, three[] = {3};
   proto g = {0};
-  const char *const names[] = {"q", "k", "v"};
-  build_initializer(&g, "split", WEFT_I64, 1, four, split, sizeof split);
-  build_initializer(&g, "join", WEFT_I64, 1, three, join, sizeof join);
-  for (int i = 0; i < 3; i++) {
-    char text[8][16];
-    const char *parts[] = {"w", "b", "p", "s", "r", "t"};
-    for (int k = 0; k < 6; k++) {
-      memcpy(text[k], parts[k], 2);
-      strcat(text[k], names[i]);
-    }
-    char pair[40];
-    build_weight(&g, text[0], 2, square);
-    build_weight(&g, text[1], 1, vector);
-    build_node(&g, "MatMul", strcat(strcpy(pair, "x "), text[0]), text[2], NULL);
-    build_node(&g, "Add", strcat(strcat(strcpy(pair, text[2]), " "), text[1]), text[3], NULL);
-    build_node(&g, "Reshape", strcat(strcpy(pair, text[3]), " split"), text[4], NULL);
-    proto axes = build_ints("perm", 4, i == 1 ? keys : heads_first);
-    build_node(&g, "Transpose", text[4], text[5], &axes);
-  }
-  build_scalar(&g, "root", 2);
-  build_node(&g, "MatMul", "tq tk", "product", NULL);
-  build_node(&g, "Div", "product root", "scores", NULL);
-  build_node(&g, "Softmax", "scores", "weights", NULL);
-  build_node(&g, "MatMul", "weights tv", "context", NULL);
-  proto axes = build_ints("perm", 4, heads_first);
-  build_node(&g, "Transpose", "context", "context_t", &axes);
-  build_node(&g, "Reshape", "context_t join", "context_r", NULL);
-  build_weight(&g, "wo", 2, square);
-  build_node(&g, "MatMul", "context_r wo", "attended", NULL);
-  build_node(&g, "Add", "attended x", "residual", NULL);
-  /* FFN with erf-GELU */
-  build_weight(&g, "w1", 2, wide);
-  build_weight(&g, "b1", 1, wide_vector);
-  build_weight(&g, "w2", 2, narrow);
-  build_scalar(&g, "sqrt2", 1.41421356f);
-  build_scalar(&g, "one", 1);
-  build_scalar(&g, "half", 0.5f);
-  build_node(&g, "MatMul", "residual w1", "up", NULL);
-  build_node(&g, "Add", "up b1", "biased", NULL);
-  build_node(&g, "Div", "biased sqrt2", "scaled", NULL);
-  build_node(&g, "Erf", "scaled", "erf", NULL);
-  build_node(&g, "Add", "erf one", "erf1", NULL);
-  build_node(&g, "Mul", "biased erf1", "gated", NULL);
-  build_node(&g, "Mul", "gated half", "gelu", NULL);
-  build_node(&g, "MatMul", "gelu w2", "down", NULL);
-  build_node(&g, "Add", "down residual", "hidden", NULL);
-  /* layer norm */
-  build_weight(&g, "gamma", 1, vector);
-  build_weight(&g, "beta", 1, vector);
-  build_scalar(&g, "epsilon", 1e-5f);
-  build_scalar(&g, "two", 2);
-  proto mean = build_ints("axes", 1, last), variance = build_ints("axes", 1, last);
-  build_node(&g, "ReduceMean", "hidden", "mean", &mean);
-  build_node(&g, "Sub", "hidden mean", "centred", NULL);
-  build_node(&g, "Pow", "centred two", "square", NULL);
-  build_node(&g, "ReduceMean", "square", "variance", &variance);
-  build_node(&g, "Add", "variance epsilon", "above", NULL);
-  build_node(&g, "Sqrt", "above", "deviation", NULL);
-  build_node(&g, "Div", "centred deviation", "normal", NULL);
-  build_node(&g, "Mul", "normal gamma", "stretched", NULL);
-  build_node(&g, "Add", "stretched beta", "y", NULL);
+  build_attention(&g);
+  build_feed_forward(&g);
+  build_layer_norm(&g);
   build_value(&g, 11, "x", "batch,tokens,8");
   build_value(&g, 12, "y", "batch,tokens,8");
   build_value(&g, 12, "hidden", "batch,tokens,8");

@@ -6,7 +6,7 @@
 
 #define GROUP_MAX   16u
 #define PIECE_BYTES (1u << 20)
-#define LOOK_MAX    64u /* users of the input, from a group's first on: a file may have any number */
+#define LOOK_MAX    64u /* users of the input, from a group's first on: there may be any number */
 
 typedef struct merge {
   weft_graph *graph;
