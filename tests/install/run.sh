@@ -21,7 +21,7 @@ expect() {
   return 1
 }
 
-cmake -S "$here" -B "$user" -DCMAKE_PREFIX_PATH="$prefix" -DMAIN="$main" \
+cmake -G Ninja -S "$here" -B "$user" -DCMAKE_PREFIX_PATH="$prefix" -DMAIN="$main" \
   -DCMAKE_C_FLAGS="-Wall -Wextra -Werror"
 cmake --build "$user"
 expect "$user/user_weft"
