@@ -130,7 +130,7 @@ async function peakShares(model) {
   for (const tier of ["b", "a"]) {
     const session = await weftSession(tier, model, { enableProfiling: true });
     const feeds = matmulFeeds(weft.Tensor);
-    await session.run(feeds);
+    for (let i = 0; i < 50; i++) await session.run(feeds); // until the engine has optimised
     for (let round = 0; round < ROUNDS + 2; round++) {
       const before = Number(run(options.peak));
       const flops = MATMUL_FLOPS / (await productMs(session, feeds)) / 1e6;
@@ -214,9 +214,10 @@ async function benchHostCost() {
   result.native = runJson(options["host-cost"], options.chain);
   const { "weft-b": b, "ort-web": peer } = result.runs;
   const us = (figure) => `${(figure.min_ms * 1e3).toFixed(0)} us`;
-  row("1,000 tiny nodes, warm, tier B", us(b), us(peer), speedup(b, peer));
-  const { warm_run_us } = result.native;
-  row("the same, native, of 60 us", `${warm_run_us.toFixed(0)} us`, "60 us", warm_run_us / 60, {
+  row("1,000 tiny nodes, warm run, tier B", us(b), us(peer), speedup(b, peer));
+  const native = { min_ms: result.native.warm_run_us * 1e-3 };
+  row("the same against the limit, tier B", us(b), "60 us", b.min_ms / 0.06, { most: 1 });
+  row("the same against the limit, native", us(native), "60 us", native.min_ms / 0.06, {
     most: 1,
   });
   return result;
