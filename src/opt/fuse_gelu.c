@@ -8,44 +8,21 @@
 #include "opt/match.h"
 #include "opt/opt.h"
 
-/* value = x^3 (count 3), x^2 or x */
-static bool is_power(const weft_graph *graph, weft_value_id value, weft_value_id x,
-                     uint32_t power) {
-  weft_match_product product;
-  weft_value_id base;
-  double exponent;
-  if (weft_match_with_scalar(graph, value, WEFT_EXPR_POW, &base, &exponent)) {
-    return base == x && exponent == power;
-  }
-  if (!weft_match_factors(graph, value, &product) || product.scale != 1) return false;
-  uint32_t seen = 0;
-  for (uint32_t i = 0; i < product.count; i++) {
-    if (product.factors[i] == x)
-      seen++;
-    else if (is_power(graph, product.factors[i], x, 2))
-      seen += 2;
-    else
-      return false;
-  }
-  return seen == power;
-}
-
-/* value = 0.044715 x^power */
+/* value = 0.044715 x^power, as a product of x and of powers of it */
 static bool is_cubic_term(const weft_graph *graph, weft_value_id value, weft_value_id x,
                           uint32_t power) {
   weft_match_product product;
   if (!weft_match_factors(graph, value, &product) || !weft_match_near(product.scale, 0.044715))
     return false;
-  uint32_t seen = 0;
+  double seen = 0;
   for (uint32_t i = 0; i < product.count; i++) {
-    if (product.factors[i] == x)
-      seen++;
-    else if (is_power(graph, product.factors[i], x, 2))
-      seen += 2;
-    else if (is_power(graph, product.factors[i], x, 3))
-      seen += 3;
-    else
+    weft_value_id base = product.factors[i];
+    double exponent = 1;
+    if (base != x &&
+        !weft_match_with_scalar(graph, product.factors[i], WEFT_EXPR_POW, &base, &exponent))
       return false;
+    if (base != x) return false;
+    seen += exponent;
   }
   return seen == power;
 }
