@@ -1,5 +1,5 @@
-"""The native peer: onnxruntime from PyPI on one thread, as JSON. `native_ort.py create MODEL`: ms to
-create a session; `native_ort.py run MODEL 1x16 ...`: ms per run of the encoder for each shape."""
+"""The native peer: onnxruntime from PyPI on one thread, as JSON. `native_ort.py create MODEL`: ms
+to create a session; `native_ort.py run MODEL 1x16 ...`: ms per run of the encoder for each shape."""
 import json
 import sys
 import time
@@ -26,7 +26,7 @@ def median_ms(work, rounds):
 
 def feeds(batch, tokens):
     return {
-        "input_ids": np.arange(batch * tokens, dtype=np.int64).reshape(batch, tokens) % 20000 + 1000,
+        "input_ids": (np.arange(batch * tokens, dtype=np.int64) % 20000 + 1000).reshape(batch, -1),
         "attention_mask": np.ones((batch, tokens), np.int64),
         "token_type_ids": np.zeros((batch, tokens), np.int64),
     }
