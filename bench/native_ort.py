@@ -1,5 +1,6 @@
 """The native peer: onnxruntime from PyPI on one thread, as JSON. `native_ort.py create MODEL`: ms
-to create a session; `native_ort.py run MODEL 1x16 ...`: ms per run of the encoder for each shape."""
+to create a session; `native_ort.py run MODEL 1x16 ...`: ms per run of the encoder for each
+shape."""
 import json
 import sys
 import time

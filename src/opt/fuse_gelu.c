@@ -21,7 +21,8 @@ static bool is_cubic_term(const weft_graph *graph, weft_value_id value, weft_val
     if (base != x &&
         !weft_match_with_scalar(graph, product.factors[i], WEFT_EXPR_POW, &base, &exponent))
       return false;
-    if (base != x) return false;
+    bool whole = exponent == 1 || exponent == 2 || exponent == 3; /* else not for every x */
+    if (base != x || !whole) return false;
     seen += exponent;
   }
   return seen == power;

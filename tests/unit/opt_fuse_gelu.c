@@ -102,6 +102,18 @@ static void test_wrong_constants(void) {
         "mul(x0, x1); ");
 }
 
+/* x^1.5 x^1.5 is no x^3 below zero. */
+static void test_powers_in_parts(void) {
+  fixture f;
+  weft_value_id x = start(&f), half = op_binary(&f, POW, x, scalar(&f, 1.5f, 0));
+  weft_value_id cubic =
+      op_binary(&f, MUL, op_binary(&f, MUL, half, half), scalar(&f, 0.044715f, 0));
+  weft_value_id inner = op_binary(&f, MUL, op_binary(&f, ADD, x, cubic), scalar(&f, 0.7978846f, 0));
+  APPLY(&f, fuse_gelu, gate(&f, x, op_unary(&f, TANH, inner), 0, 0.5f),
+        "pow(x0, x1); mul(x0, x1); mul(x0, x1); add(x0, x1); mul(x0, x1); tanh(x0); add(x0, x1); "
+        "mul(x0, x1); mul(x0, x1); ");
+}
+
 static void test_wrong_values(void) {
   fixture f; /* erf of another value */
   weft_value_id x = start(&f), z = tensor(&f, "f32[batch,6]");
@@ -147,6 +159,7 @@ int main(void) {
   CHECK_RUN(test_silu);
   CHECK_RUN(test_gated);
   CHECK_RUN(test_wrong_constants);
+  CHECK_RUN(test_powers_in_parts);
   CHECK_RUN(test_wrong_values);
   CHECK_RUN(test_constant_that_widens);
   CHECK_RUN(test_inner_values_with_other_users);
