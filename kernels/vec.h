@@ -201,6 +201,18 @@ VEC_INLINE f32v f32v_quick_max(f32v a, f32v b) {
 #endif
 }
 
+VEC_INLINE f32v f32v_quick_min(f32v a, f32v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (f32v)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(WEFT_TARGET_NEON)
+  return (f32v)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_pmin((v128_t)b, (v128_t)a);
+#else
+  return f32v_select(a < b, a, b);
+#endif
+}
+
 /* NaN where either is NaN */
 VEC_INLINE f32v f32v_max(f32v a, f32v b) {
   return f32v_select(a != a, a, f32v_select(a > b, a, b));
