@@ -6,8 +6,11 @@ export const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.le
 const WARM_UP = 3;
 const ROUNDS_MIN = 5;
 
-/** Times each of the works in turn, after a warm-up, until `seconds` for each are used up. */
-export async function takeTurns(works, seconds) {
+/**
+ * Times each of the works in turn, after a warm-up, until `seconds` for each are used up. Each call
+ * does its work `burst` times; times are of one.
+ */
+export async function takeTurns(works, seconds, burst = 1) {
   const names = Object.keys(works);
   const times = Object.fromEntries(names.map((name) => [name, []]));
   const end = performance.now() + seconds * 1000 * names.length;
@@ -15,7 +18,7 @@ export async function takeTurns(works, seconds) {
     for (const name of names) {
       const start = performance.now();
       await works[name]();
-      if (round >= 0) times[name].push(performance.now() - start);
+      if (round >= 0) times[name].push((performance.now() - start) / burst);
     }
   }
   return Object.fromEntries(names.map((name) => [name, summary(times[name])]));

@@ -20,11 +20,12 @@ static weft_status run_chunks(const void *context, uint64_t begin, uint64_t end,
                               weft_error *error) {
   const map_run *run = context;
   const weft_program *program = &run->state->program;
+  uint64_t first = begin * CHUNK, count = weft_min_u64(end * CHUNK, run->state->elements) - first;
+  uint8_t *y = run->output + first * program->stored_size;
+  if (program->plain) return weft_program_run_plain(program, run->sources, first, count, y, error);
   weft_tiles tiles;
   weft_tiles_init(&tiles, program, run->sources, scratch);
-  uint64_t first = begin * CHUNK, last = weft_min_u64(end * CHUNK, run->state->elements);
-  return weft_tiles_run(&tiles, first, last - first, NULL,
-                        run->output + first * program->stored_size, error);
+  return weft_tiles_run(&tiles, first, count, NULL, y, error);
 }
 
 static weft_status run_map(const weft_step *step, const weft_execution *execution,

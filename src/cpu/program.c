@@ -257,6 +257,16 @@ static void set_registers(compiler *c) {
   }
 }
 
+static bool is_plain(const weft_program *program) {
+  if (!program->direct || program->operation_count != 1 || program->expr->code_count != 1)
+    return false;
+  for (uint32_t i = 0; i < program->input_count; i++) {
+    const weft_source_form *source = &program->sources[i];
+    if (source->used && (source->kind != WEFT_SOURCE_LINEAR || source->load != NULL)) return false;
+  }
+  return true;
+}
+
 weft_status weft_program_make(weft_program *program, const weft_kernels *kernels,
                               const weft_expr *expr, weft_dtype stored, const weft_nest *nest,
                               bool block, weft_arena *arena, weft_error *error) {
@@ -275,6 +285,7 @@ weft_status weft_program_make(weft_program *program, const weft_kernels *kernels
   program->direct = program->store == NULL && program->result >= program->input_count &&
                     expr->code[expr->code_count - 1].op != WEFT_EXPR_CONSTANT;
   set_registers(&c);
+  program->plain = is_plain(program);
   /* One more register stages gathered elements before they are converted. */
   program->scratch_bytes = (uint64_t)(program->slot_count + 1) * program->slot_bytes;
   return WEFT_OK;

@@ -42,6 +42,7 @@ typedef struct weft_program {
   uint32_t tile;          /* elements of the largest tile there is */
   uint32_t result;        /* operand */
   bool direct;            /* the last operation writes to the output */
+  bool plain;             /* one operation that reads sources and writes the output as they lie */
   weft_convert_fn *store; /* NULL: held as stored */
   uint8_t result_size, stored_size;
   bool has_rows, by_rows; /* sources of rows: there are; tiles end where rows do */
@@ -64,6 +65,10 @@ typedef struct weft_tiles {
   uint8_t *at[WEFT_PROGRAM_OPERANDS];
   uint8_t *staging;
 } weft_tiles;
+
+/* A plain program on elements [start, start + count): needs no registers, and so no tiles. */
+weft_status weft_program_run_plain(const weft_program *program, const uint8_t *const *sources,
+                                   uint64_t start, uint64_t count, uint8_t *y, weft_error *error);
 
 void weft_tiles_init(weft_tiles *tiles, const weft_program *program, const uint8_t *const *sources,
                      uint8_t *scratch);

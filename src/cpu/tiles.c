@@ -138,14 +138,26 @@ static bool run_operation(const weft_operation *operation, size_t n, uint8_t *co
   return true;
 }
 
+static weft_status fail_division(weft_error *error) {
+  return weft_fail(error, WEFT_INVALID_DATA, "integer division by zero");
+}
+
+weft_status weft_program_run_plain(const weft_program *program, const uint8_t *const *sources,
+                                   uint64_t start, uint64_t count, uint8_t *y, weft_error *error) {
+  uint8_t *at[WEFT_EXPR_INPUTS_MAX + 1];
+  for (uint32_t i = 0; i < program->input_count; i++)
+    at[i] = (uint8_t *)(uintptr_t)sources[i] + start * program->sources[i].size;
+  at[program->result] = y;
+  return run_operation(program->operations, (size_t)count, at) ? WEFT_OK : fail_division(error);
+}
+
 static weft_status run_tile(weft_tiles *tiles, const place *at, const uint8_t *block, size_t n,
                             uint8_t *y, weft_error *error) {
   const weft_program *program = tiles->program;
   load_sources(tiles, at, block, n);
   if (program->direct) tiles->at[program->result] = y;
   for (uint32_t i = 0; i < program->operation_count; i++)
-    if (!run_operation(&program->operations[i], n, tiles->at))
-      return weft_fail(error, WEFT_INVALID_DATA, "integer division by zero");
+    if (!run_operation(&program->operations[i], n, tiles->at)) return fail_division(error);
   const uint8_t *result = tiles->at[program->result];
   if (program->store != NULL)
     program->store(n, result, y);
