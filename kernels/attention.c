@@ -63,6 +63,7 @@ static void compute_scores(block *b) {
                            .a = args->k + (b->from + key) * args->k_stride,
                            .lda = args->k_stride,
                            .b = b->query,
+                           .b_panel = args->head_size * COLUMNS,
                            .c = b->scores + key * b->padded,
                            .ldc = b->padded});
   }

@@ -33,7 +33,7 @@ static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stri
     VEC_FOR(i, rows)                                                                               \
     load_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride, args->accumulate);               \
     tile_a left = {.at = args->a, .row = args->lda};                                               \
-    tile_b right = {b, COLUMNS, args->k * COLUMNS};                                                \
+    tile_b right = {b, COLUMNS, args->b_panel};                                                    \
     tile_product(rows, VECTORS, true, args->k, left, right, acc);                                  \
     VEC_FOR(i, rows) store_row(VECTORS, acc + i * VECTORS, to + (size_t)i * stride);               \
     if (n < WIDTH) copy_rows(rows, n, part, WIDTH, c, args->ldc);                                  \
@@ -59,9 +59,10 @@ void WEFT_KERNEL_NAME(gemm_f32)(const weft_gemm_f32_args *args) {
   size_t n = args->n, done = 0, m = args->m;
   if (m <= 2)
     for (size_t columns = m == 1 ? 4 * COLUMNS : 2 * COLUMNS; n - done >= columns; done += columns)
-      several[m](args, b + done * args->k, args->c + done, columns);
+      several[m](args, b + done / COLUMNS * args->b_panel, args->c + done, columns);
   for (; done < n; done += COLUMNS)
-    one[m](args, b + done * args->k, args->c + done, n - done < COLUMNS ? n - done : COLUMNS);
+    one[m](args, b + done / COLUMNS * args->b_panel, args->c + done,
+           n - done < COLUMNS ? n - done : COLUMNS);
 }
 
 /* A panel of `width` columns whose rows lie dense: copied row by row. */

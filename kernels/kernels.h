@@ -28,17 +28,18 @@ typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, cons
                               float epsilon, float *y);
 
 /* A strip of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
- * a: m rows of k floats, lda apart. b: packed panels (below), one after the other, each k rows of
- * gemm_columns floats, padded with zeros, 64-byte aligned. c: m rows, ldc apart, of which the first
- * n columns are written. 1 <= m <= gemm_rows, n >= 1, k >= 1. A row's bits do not depend on m and
- * n. Call it panel by panel, so that one stays in the cache while rows pass; for one or two rows
- * give it all panels at once: it takes several together, which hides the latency of the additions.
- */
+ * a: m rows of k floats, lda apart. b: packed panels (below), b_panel floats apart, of each k rows
+ * of gemm_columns floats, padded with zeros, 32-byte aligned. c: m rows, ldc apart, of which the
+ * first n columns are written. 1 <= m <= gemm_rows, n >= 1, k >= 1. A row's bits depend neither on
+ * m and n nor on how k is cut by accumulating. Call it with as many panels as make a cache line of
+ * c, so that they stay in the cache while rows pass; for one or two rows give it all panels at
+ * once: it takes several together, which hides the latency of the additions. */
 typedef struct weft_gemm_f32_args {
   size_t m, n, k;
   const float *a;
   size_t lda;
   const float *b;
+  size_t b_panel;
   float *c;
   size_t ldc;
   bool accumulate; /* add to c instead of overwriting it */

@@ -16,7 +16,7 @@ void WEFT_KERNEL_NAME(gemm_pack_f32)(size_t k, size_t n, const float *b, ptrdiff
 void WEFT_KERNEL_NAME(gemm_f32)(const weft_gemm_f32_args *args) {
   for (size_t i = 0; i < args->m; i++)
     for (size_t j = 0; j < args->n; j++) {
-      const float *b = args->b + j / COLUMNS * args->k * COLUMNS + j % COLUMNS;
+      const float *b = args->b + j / COLUMNS * args->b_panel + j % COLUMNS;
       float *c = &args->c[i * args->ldc + j];
       double sum = args->accumulate ? *c : 0;
       for (size_t k = 0; k < args->k; k++)

@@ -8,7 +8,8 @@
 #define A_BLOCK_BYTES    196608 /* of A in an L2 cache */
 #define ITEM_COLUMNS     512    /* epilogues run on as many columns at once */
 #define FEW_ROWS         2 /* the kernel takes several panels at once, to hide additions' latency */
-#define FIRST_TILES      4 /* see multiply_block */
+#define LINE_BYTES       64 /* of the cache: panels are taken together that share lines of C */
+#define FIRST_TILES      4  /* see multiply_block */
 #define FIRST_PANEL_ROWS 128
 #define FLOPS_PER_NS     40.0 /* of one thread, roughly */
 
@@ -34,11 +35,11 @@ static uint64_t tile_start(const weft_blocking *blocking, uint64_t tile) {
   return tile * blocking->tile_rows + weft_min_u64(tile, blocking->tiles_longer);
 }
 
-/* Rows [k, k + k_count) of panels [panel, panel_end), which lie at b, against tiles [tile,
- * tile_end). */
+/* Rows [k, k + k_count) of panels [panel, panel_end), which lie at b and `step` floats apart,
+ * against tiles [tile, tile_end). */
 static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t tile,
                             uint64_t tile_end, uint64_t panel, uint64_t panel_end, const float *b,
-                            uint64_t k, uint64_t k_count) {
+                            uint64_t step, uint64_t k, uint64_t k_count) {
   const weft_blocking *blocking = &matmul->blocking;
   uint64_t column = panel * matmul->kernels->gemm_columns;
   uint64_t column_end = weft_min_u64(panel_end * matmul->kernels->gemm_columns, matmul->n);
@@ -46,6 +47,7 @@ static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t 
                              .k = (size_t)k_count,
                              .lda = (size_t)matmul->a_row,
                              .b = b,
+                             .b_panel = (size_t)step,
                              .ldc = (size_t)at->ldc,
                              .accumulate = k > 0};
   uint64_t row = tile_start(blocking, tile);
@@ -65,14 +67,14 @@ static void multiply_block(const weft_matmul *matmul, const item *at, uint64_t t
                            uint64_t k_count) {
   const weft_blocking *blocking = &matmul->blocking;
   uint64_t first = weft_min_u64(tile + FIRST_TILES, tile_end);
-  uint64_t rows = blocking->panels_per_call > 1 || tile + 1 == first ? k_count : FIRST_PANEL_ROWS;
+  uint64_t rows = tile + 1 == first ? k_count : FIRST_PANEL_ROWS;
   for (uint64_t p = at->panel, end; p < at->panel_end; p = end) {
     end = weft_min_u64(p + blocking->panels_per_call, at->panel_end);
     const float *b = panels + (p - at->panel) * step;
     for (uint64_t done = 0; done < k_count; done += rows)
       multiply_panels(matmul, at, tile, first, p, end, b + done * matmul->kernels->gemm_columns,
-                      k + done, weft_min_u64(rows, k_count - done));
-    multiply_panels(matmul, at, first, tile_end, p, end, b, k, k_count);
+                      step, k + done, weft_min_u64(rows, k_count - done));
+    multiply_panels(matmul, at, first, tile_end, p, end, b, step, k, k_count);
   }
 }
 
@@ -221,7 +223,8 @@ static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   bool whole = matmul->direct && !matmul->panels;
   blocking->tiles_per_item = whole ? blocking->tiles : blocking->tiles_per_block;
   blocking->panels_per_item = even_part(blocking->panels, at_least_one(ITEM_COLUMNS / columns));
-  blocking->panels_per_call = few_rows ? blocking->panels : 1;
+  blocking->panels_per_call =
+      few_rows ? blocking->panels : at_least_one(LINE_BYTES / (columns * sizeof(float)));
   uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
   do {
     blocking->row_groups = divide_up(blocking->tiles, blocking->tiles_per_item);

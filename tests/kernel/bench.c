@@ -175,6 +175,7 @@ static void run_gemm(const call *c) {
                                       .a = bench_memory(0) + row * c->k,
                                       .lda = c->k,
                                       .b = bench_memory(1) + column * c->k,
+                                      .b_panel = c->k * c->gemm_columns,
                                       .c = bench_memory(2) + row * c->n + column,
                                       .ldc = c->n});
     }

@@ -64,9 +64,10 @@ static void check_product(const weft_kernels *target, const char *kernel, weft_g
   memcpy(expected, c, c_bytes);
   target->gemm_pack_f32(k, n, b, (ptrdiff_t)n, 1, panels);
   reference_target()->gemm_pack_f32(k, n, b, (ptrdiff_t)n, 1, reference_panels);
-  weft_gemm_f32_args args = {m, n, k, a, lda, panels, c, ldc, accumulate};
+  weft_gemm_f32_args args = {m, n, k, a, lda, panels, k * target->gemm_columns, c, ldc, accumulate};
   f(&args);
-  args.b = reference_panels, args.c = expected;
+  args.b = reference_panels, args.b_panel = k * reference_target()->gemm_columns;
+  args.c = expected;
   reference(&args);
   double worst = 0;
   for (size_t i = 0; i < m; i++)
@@ -94,11 +95,11 @@ static void check_rows_alone(const weft_kernels *target, const char *kernel, wef
         *one = slot_place(4, m * n * sizeof(float), 4);
   fill_floats(FILL_SMALL, m * k, a), fill_floats(FILL_SMALL, k * n, b);
   target->gemm_pack_f32(k, n, b, (ptrdiff_t)n, 1, panels);
-  f(&(weft_gemm_f32_args){m, n, k, a, k, panels, c, n, false});
+  f(&(weft_gemm_f32_args){m, n, k, a, k, panels, k * target->gemm_columns, c, n, false});
   for (size_t group = 1; group < m; group++) {
     for (size_t i = 0; i < m; i += group)
       f(&(weft_gemm_f32_args){m - i < group ? m - i : group, n, k, a + i * k, k, panels,
-                              one + i * n, n, false});
+                              k * target->gemm_columns, one + i * n, n, false});
     expect(memcmp(c, one, m * n * sizeof(float)) == 0, target->target, kernel,
            "rows alone differ, group:", (double)group, 0);
   }
