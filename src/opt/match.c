@@ -1,6 +1,8 @@
 /* match.c - see match.h. */
 #include "opt/match.h"
 
+#include "graph/views.h"
+
 const weft_node *weft_match_producer(const weft_graph *graph, weft_value_id value) {
   if (value == WEFT_VALUE_NONE || graph->values[value].producer == WEFT_NODE_NONE) return NULL;
   return &graph->nodes[graph->values[value].producer];
@@ -80,24 +82,13 @@ const weft_node *weft_match_reduce_last(const weft_graph *graph, weft_value_id v
     return NULL;
   }
   int32_t rank = graph->values[node->inputs[0]].shape.rank;
-  weft_axes axes = node->attributes.reduce.axes;
-  if (node->input_count > 1 && node->inputs[1] != WEFT_VALUE_NONE) {
-    const weft_value *list = &graph->values[node->inputs[1]];
-    if (!weft_elements_are_fixed(&list->shape, list->elements) || list->shape.rank != 1 ||
-        list->shape.dims[0] > WEFT_RANK_MAX) {
-      return NULL;
-    }
-    axes.count = (uint8_t)list->shape.dims[0];
-    for (uint32_t i = 0; i < axes.count; i++) axes.axes[i] = (int8_t)list->elements[i];
-  }
-  if (rank < 1 || axes.count == 0) return NULL;
-  uint32_t seen = 0;
-  for (uint32_t i = 0; i < axes.count; i++) {
-    seen |= 1u << (axes.axes[i] < 0 ? axes.axes[i] + rank : axes.axes[i]);
-  }
+  weft_inference facts =
+      weft_inference_at_load((weft_graph *)(uintptr_t)graph); /* only read here */
+  weft_axes axes;
+  if (weft_node_axes(&facts, node, &axes, NULL) != WEFT_OK || axes.count == 0) return NULL;
   *axis = rank - axes.count;
-  uint32_t last = ((1u << rank) - 1) & ~((1u << *axis) - 1);
-  return *axis >= 0 && seen == last ? node : NULL;
+  /* They ascend, so they are the last ones if the first is where the last ones begin. */
+  return axes.axes[0] == *axis ? node : NULL;
 }
 
 weft_status weft_match_rewrite(weft_graph *graph, weft_node *node, weft_op op,

@@ -26,15 +26,16 @@ weft_status weft_planner_no_memory(const weft_planner *planner) {
   return weft_arena_fail(&planner->plan->arena, "a plan", planner->error);
 }
 
-uint32_t weft_plan_signature_length(const weft_plan_request *request, uint32_t inputs,
-                                    uint32_t outputs) {
+/* What tells requests apart: ranks, extents and wanted outputs as one list of integers. */
+static uint32_t signature_length(const weft_plan_request *request, uint32_t inputs,
+                                 uint32_t outputs) {
   uint32_t length = outputs;
   for (uint32_t i = 0; i < inputs; i++) length += 1 + request->ranks[i];
   return length;
 }
 
-void weft_plan_signature(const weft_plan_request *request, uint32_t inputs, uint32_t outputs,
-                         int64_t *out) {
+static void write_signature(const weft_plan_request *request, uint32_t inputs, uint32_t outputs,
+                            int64_t *out) {
   for (uint32_t i = 0; i < inputs; i++) {
     *out++ = request->ranks[i];
     for (uint32_t d = 0; d < request->ranks[i]; d++) *out++ = request->dims[i][d];
@@ -48,12 +49,12 @@ static weft_status init_plan(weft_planner *planner) {
   plan->input_count = region->input_count;
   plan->output_count = region->output_count;
   plan->signature_length =
-      weft_plan_signature_length(planner->request, plan->input_count, plan->output_count);
+      signature_length(planner->request, plan->input_count, plan->output_count);
   plan->inputs = WEFT_ARENA_ARRAY(&plan->arena, const weft_array *, plan->input_count + 1);
   plan->outputs = WEFT_ARENA_ARRAY(&plan->arena, const weft_array *, plan->output_count + 1);
   plan->signature = WEFT_ARENA_ARRAY(&plan->arena, int64_t, plan->signature_length + 1);
   if (!plan->inputs || !plan->outputs || !plan->signature) return weft_planner_no_memory(planner);
-  weft_plan_signature(planner->request, plan->input_count, plan->output_count, plan->signature);
+  write_signature(planner->request, plan->input_count, plan->output_count, plan->signature);
   return WEFT_OK;
 }
 

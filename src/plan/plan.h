@@ -72,12 +72,6 @@ typedef struct weft_plan_request {
   const bool *wanted; /* by graph output */
 } weft_plan_request;
 
-/* What tells requests apart: ranks, extents and wanted outputs as one list of integers. */
-uint32_t weft_plan_signature_length(const weft_plan_request *request, uint32_t inputs,
-                                    uint32_t outputs);
-void weft_plan_signature(const weft_plan_request *request, uint32_t inputs, uint32_t outputs,
-                         int64_t *out);
-
 /* Plans region 0 of `graph` for `device`. The graph's constants must be in memory.
  * WEFT_INVALID_ARGUMENT names the input whose shape does not fit; WEFT_UNSUPPORTED the node that
  * the device cannot run. */
