@@ -73,6 +73,77 @@ typedef struct weft_attention_f32_args {
 } weft_attention_f32_args;
 typedef void weft_attention_f32_fn(const weft_attention_f32_args *args);
 
+/* ---- weights of few bits --------------------------------------------------------------------- */
+
+/* What codes mean: w[k][n] = scale[k / block][n] * (code[k][n] - zero) + offset[k / block][n],
+ * codes unsigned. Formats differ in these numbers alone: MatMulNBits, DynamicQuantizeLinear, Q4_0
+ * ... */
+typedef struct weft_code_format {
+  uint32_t bits;    /* 2, 4 or 8 */
+  uint32_t zero;    /* below 2^bits */
+  uint32_t block;   /* values of k that share a scale, a multiple of 16, at most 32768 */
+  bool has_offsets; /* else they are 0 */
+} weft_code_format;
+
+/* A panel: gemm_columns columns of codes with their scales (and offsets), block of k by block, in
+ * the order in which gemm_codes reads them: one stream. The layout is the target's own. `k` is
+ * rounded up to whole blocks; what is beyond it does not count, since A's codes there are 0. */
+
+/* Packs `columns` <= gemm_columns columns into one panel (codes_panel_bytes(format, k) bytes,
+ * 64-byte aligned). Column j: codes at codes + j * codes_stride, one byte each (unsigned, 0 ..
+ * 2^bits - 1), k of them; scales[j * scales_stride + b] and offsets likewise (NULL: none) for block
+ * b. */
+typedef struct weft_pack_codes_args {
+  weft_code_format format;
+  size_t k, columns;
+  const uint8_t *codes;
+  size_t codes_stride;
+  const float *scales, *offsets;
+  size_t scales_stride;
+  void *to;
+} weft_pack_codes_args;
+typedef void weft_pack_codes_fn(const weft_pack_codes_args *args);
+
+/* Rows [first, first + count) of k of a panel as floats, as gemm_f32 reads a panel: to[count]
+ * [gemm_columns]. `first` is a multiple of the block. Exact up to one rounding of each value. */
+typedef struct weft_unpack_codes_args {
+  weft_code_format format;
+  size_t first, count;
+  const void *panel;
+  float *to;
+} weft_unpack_codes_args;
+typedef void weft_unpack_codes_fn(const weft_unpack_codes_args *args);
+
+/* Rounds m rows of k floats to 8 bits, each block by itself: scale = max|x| / 127, code = x * (127
+ * / max|x|) rounded half to even; a block of zeros has scale 0, one that is not finite has scale
+ * NaN. The layout of a row (codes_row_bytes(format, k) bytes, 16-byte aligned; codes, scales, sums
+ * of codes) is the target's own. */
+typedef struct weft_quantize_rows_args {
+  weft_code_format format;
+  size_t m, k;
+  const float *x;
+  size_t ldx; /* floats between rows */
+  void *to;
+} weft_quantize_rows_args;
+typedef void weft_quantize_rows_fn(const weft_quantize_rows_args *args);
+
+/* c[m][n] (+)= sum over blocks b of a_scale[i][b] * (scale[b][j] * (dot of codes - zero * sum of
+ * A's codes) + offset[b][j] * sum of A's codes). The dot products are exact integers; a row's bits
+ * depend neither on m and n nor on which rows are around it. a: quantised rows, one after the
+ * other. b: panels, b_panel bytes apart. 1 <= m <= codes_rows, n >= 1. For one row give it all
+ * panels at once (GEMV); else as many as make a cache line of c. */
+typedef struct weft_gemm_codes_args {
+  weft_code_format format;
+  size_t m, n, k;
+  const void *a;
+  const void *b;
+  size_t b_panel;
+  float *c;
+  size_t ldc;
+  bool accumulate;
+} weft_gemm_codes_args;
+typedef void weft_gemm_codes_fn(const weft_gemm_codes_args *args);
+
 /* ---- targets --------------------------------------------------------------------------------- */
 
 /* Bits of `features`: what a target needs of the processor (targets.inc). */
@@ -83,6 +154,9 @@ typedef struct weft_kernels {
   size_t gemm_rows, gemm_columns; /* the tile of gemm_f32 */
   size_t attention_rows;          /* query rows per call that suit attention_f32 best */
   size_t (*attention_scratch)(const weft_attention_f32_args *args);
+  size_t codes_rows; /* rows of A per call of gemm_codes */
+  size_t (*codes_panel_bytes)(weft_code_format format, size_t k);
+  size_t (*codes_row_bytes)(weft_code_format format, size_t k);
 #define WEFT_KERNEL(family, name, tolerance) weft_##family##_fn *name;
 #include "kernels/kernels.inc"
 #undef WEFT_KERNEL

@@ -252,6 +252,15 @@ size_t weft_tensor_bytes(const weft_tensor *tensor);
 
 /* ---- session --------------------------------------------------------------------------------- */
 
+/* How matmuls with quantised weights (MatMulNBits, DynamicQuantizeLinear + MatMulInteger, ...) take
+ * their other operand. */
+typedef enum weft_activations {
+  WEFT_ACTIVATIONS_AUTO = 0, /* rounded to 8 bits where the model allows it (accuracy_level 4 or
+                                none), else as they are */
+  WEFT_ACTIVATIONS_F32 = 1,  /* never rounded */
+  WEFT_ACTIVATIONS_INT8 = 2, /* always rounded */
+} weft_activations;
+
 typedef struct weft_session_options {
   /* Names of rewrites to leave out, separated by commas; "all" for every optional one; NULL for
    * none. See weft_pass_name. */
@@ -261,6 +270,7 @@ typedef struct weft_session_options {
   bool consume_model;
   /* Force one kernel target ("reference", "avx2", ...), NULL: the best that this machine runs. */
   const char *kernels;
+  weft_activations activations;
   uint64_t memory_limit;     /* bytes for packed weights, plans and activations; 0 = no limit */
   bool profile;              /* keep times per node */
   weft_progress_fn progress; /* while weights are packed, in bytes */
@@ -313,6 +323,7 @@ typedef struct weft_profile_entry {
   uint64_t calls;
   uint64_t total_ns;
   double flops; /* per call; 0 where not counted */
+  double bytes; /* of weights and caches read per call; 0 where not counted */
 } weft_profile_entry;
 size_t weft_session_profile_count(const weft_session *session);
 weft_status weft_session_profile_entry(const weft_session *session, size_t index,

@@ -81,7 +81,7 @@ static weft_status run_nothing(const weft_step *step, const weft_execution *exec
 static weft_status cpu_prepare(const weft_device *device, weft_step *step, weft_arena *arena,
                                weft_error *error) {
   step->scratch_bytes = 0;
-  step->flops = 0;
+  step->flops = step->bytes = 0;
   if (writes_nothing(step)) {
     step->run = run_nothing;
     step->kernel = "nothing";

@@ -118,7 +118,13 @@ static weft_status check_attributes(const weft_graph *graph, const weft_node *no
   case WEFT_OP_IF:
     return check_branches(graph, node, error);
   case WEFT_OP_ATTENTION:
-    good = is_finite(a->attention.scale);
+    good = is_finite(a->attention.scale) && is_finite(a->attention.softcap) &&
+           a->attention.softcap >= 0 && a->attention.window >= 0;
+    break;
+  case WEFT_OP_DEQUANTIZE:
+    good = (a->dequantize.bits == 2 || a->dequantize.bits == 4 || a->dequantize.bits == 8) &&
+           weft_dtype_is_float(a->dequantize.dtype) && a->dequantize.block >= 0 &&
+           a->dequantize.extent >= 0;
     break;
   case WEFT_OP_NORM:
     good = (uint32_t)a->norm.kind <= WEFT_NORM_RMS && is_finite(a->norm.epsilon);
@@ -150,21 +156,35 @@ weft_status weft_check_node(const weft_graph *graph, const weft_node *node, weft
 /* ---- types ----------------------------------------------------------------------------------- */
 
 /* Inputs, the last letter for all further ones: * any, n numeric, f float, x index (i32 or i64),
- * b bool, T the type of input 0, e what the expression takes. Output: T, l i64, e the expression's,
- * a the attribute's, - each branch's own. */
+ * b bool, c codes (u8, i8 or i32), T the type of input 0, e what the expression takes. Output: T, l
+ * i64, i i32, u u8, e the expression's, a the attribute's, - each branch's own. */
 static const struct {
   const char *inputs;
   char output;
 } rules[WEFT_OP_COUNT] = {
-    [WEFT_OP_MAP] = {"e", 'e'},      [WEFT_OP_VIEW] = {"*x", 'T'},
-    [WEFT_OP_MATMUL] = {"nTe", 'e'}, [WEFT_OP_ATTENTION] = {"fT", 'T'},
-    [WEFT_OP_NORM] = {"fT", 'T'},    [WEFT_OP_SOFTMAX] = {"f", 'T'},
-    [WEFT_OP_REDUCE] = {"nx", 'T'},  [WEFT_OP_ARG_REDUCE] = {"n", 'l'},
-    [WEFT_OP_GATHER] = {"*x", 'T'},  [WEFT_OP_GATHER_ELEMENTS] = {"*x", 'T'},
-    [WEFT_OP_CONCAT] = {"*T", 'T'},  [WEFT_OP_PAD] = {"*xTx", 'T'},
-    [WEFT_OP_CUMSUM] = {"nx", 'T'},  [WEFT_OP_TRIANGLE] = {"*x", 'T'},
-    [WEFT_OP_SHAPE] = {"*", 'l'},    [WEFT_OP_RANGE] = {"nT", 'T'},
-    [WEFT_OP_FILL] = {"x", 'a'},     [WEFT_OP_IF] = {"b", '-'},
+    [WEFT_OP_MAP] = {"e", 'e'},
+    [WEFT_OP_VIEW] = {"*x", 'T'},
+    [WEFT_OP_MATMUL] = {"nTe", 'e'},
+    [WEFT_OP_ATTENTION] = {"fTTTxT", 'T'},
+    [WEFT_OP_NORM] = {"fT", 'T'},
+    [WEFT_OP_SOFTMAX] = {"f", 'T'},
+    [WEFT_OP_REDUCE] = {"nx", 'T'},
+    [WEFT_OP_ARG_REDUCE] = {"n", 'l'},
+    [WEFT_OP_GATHER] = {"*x", 'T'},
+    [WEFT_OP_GATHER_ELEMENTS] = {"*x", 'T'},
+    [WEFT_OP_CONCAT] = {"*T", 'T'},
+    [WEFT_OP_PAD] = {"*xTx", 'T'},
+    [WEFT_OP_CUMSUM] = {"nx", 'T'},
+    [WEFT_OP_TRIANGLE] = {"*x", 'T'},
+    [WEFT_OP_SHAPE] = {"*", 'l'},
+    [WEFT_OP_RANGE] = {"nT", 'T'},
+    [WEFT_OP_FILL] = {"x", 'a'},
+    [WEFT_OP_IF] = {"b", '-'},
+    [WEFT_OP_ROTARY] = {"fTTx", 'T'},
+    [WEFT_OP_APPEND] = {"*Tx", 'T'},
+    [WEFT_OP_DEQUANTIZE] = {"cfn", 'a'},
+    [WEFT_OP_QUANTIZE_DYNAMIC] = {"f", 'u'},
+    [WEFT_OP_MATMUL_INTEGER] = {"ccc", 'i'},
 };
 
 static const weft_expr *expr_of(const weft_node *node) {
@@ -186,6 +206,8 @@ static bool is_good(const weft_inference *at, const weft_node *node, uint32_t in
     return dtype == WEFT_I32 || dtype == WEFT_I64;
   case 'b':
     return dtype == WEFT_BOOL;
+  case 'c':
+    return dtype == WEFT_U8 || dtype == WEFT_I8 || dtype == WEFT_I32;
   case 'T':
     return dtype == input_dtype(at, node, 0);
   case 'e':
@@ -206,6 +228,8 @@ static const char *expected(const weft_inference *at, const weft_node *node, uin
     return "i32 or i64";
   case 'b':
     return "bool";
+  case 'c':
+    return "u8, i8 or i32";
   case 'T':
     return weft_dtype_name(input_dtype(at, node, 0));
   case 'e':
@@ -222,8 +246,13 @@ static weft_dtype output_dtype(const weft_inference *at, const weft_node *node) 
     return input_dtype(at, node, 0);
   case 'l':
     return WEFT_I64;
+  case 'i':
+    return WEFT_I32;
+  case 'u':
+    return WEFT_U8;
   case 'a':
-    return node->attributes.fill.dtype;
+    return node->op == WEFT_OP_DEQUANTIZE ? node->attributes.dequantize.dtype
+                                          : node->attributes.fill.dtype;
   case 'e':
     return expr_of(node)->code_count || node->op == WEFT_OP_MAP
                ? weft_expr_result_dtype(expr_of(node))

@@ -120,6 +120,14 @@ static void print_expr(const weft_expr *expr, weft_text *text) {
   weft_text_add(text, "}");
 }
 
+static void print_dequantize(const weft_node *node, weft_text *text) {
+  const weft_attributes *a = &node->attributes;
+  weft_text_add(text, " bits=%u axis=%d", a->dequantize.bits, a->dequantize.axis);
+  if (a->dequantize.block) weft_text_add(text, " block=%lld", (long long)a->dequantize.block);
+  if (a->dequantize.extent) weft_text_add(text, " extent=%lld", (long long)a->dequantize.extent);
+  if (a->dequantize.zero) weft_text_add(text, " zero=%d", a->dequantize.zero);
+}
+
 static void print_attributes(const weft_node *node, weft_text *text) {
   const weft_attributes *a = &node->attributes;
   switch (node->op) {
@@ -127,6 +135,7 @@ static void print_attributes(const weft_node *node, weft_text *text) {
     print_expr(&a->map.expr, text);
     break;
   case WEFT_OP_MATMUL:
+    print_flag(a->matmul.int8_rows, "int8_rows", text);
     print_expr(&a->matmul.expr, text);
     break;
   case WEFT_OP_VIEW:
@@ -134,8 +143,17 @@ static void print_attributes(const weft_node *node, weft_text *text) {
     break;
   case WEFT_OP_ATTENTION:
     weft_text_add(text, " scale=%.9g", (double)a->attention.scale);
+    if (a->attention.softcap != 0)
+      weft_text_add(text, " softcap=%.9g", (double)a->attention.softcap);
+    if (a->attention.window) weft_text_add(text, " window=%lld", (long long)a->attention.window);
     print_flag(a->attention.causal, "causal", text);
     print_flag(a->attention.heads_last, "heads_last", text);
+    break;
+  case WEFT_OP_ROTARY:
+    print_flag(a->rotary.interleaved, "interleaved", text);
+    break;
+  case WEFT_OP_DEQUANTIZE:
+    print_dequantize(node, text);
     break;
   case WEFT_OP_NORM:
     weft_text_add(text, " axis=%d epsilon=%.9g", a->norm.axis, (double)a->norm.epsilon);
@@ -211,7 +229,8 @@ void weft_graph_dump(const weft_graph *graph, weft_text *text) {
     if (value->kind == WEFT_VALUE_COMPUTED) continue;
     weft_text_add(text, value->kind == WEFT_VALUE_INPUT ? "input " : "const ");
     print_value(graph, i, text);
-    if (value->layout == WEFT_LAYOUT_PANELS) weft_text_add(text, " panels");
+    print_flag(value->layout == WEFT_LAYOUT_PANELS, "panels", text);
+    print_flag(value->layout == WEFT_LAYOUT_CODES, "codes", text);
     weft_text_add(text, " %.*s\n", WEFT_STR_ARGS(value->name));
   }
   for (uint32_t i = 0; i < graph->region_count; i++) print_region(graph, i, text);

@@ -50,6 +50,7 @@ typedef enum weft_value_kind {
 typedef enum weft_layout {
   WEFT_LAYOUT_DENSE,  /* row-major */
   WEFT_LAYOUT_PANELS, /* matmul's B packed for the CPU's gemm: see cpu/ */
+  WEFT_LAYOUT_CODES,  /* the same for weights of few bits or 16-bit floats; says itself how */
 } weft_layout;
 
 typedef struct weft_value {
@@ -125,17 +126,40 @@ typedef union weft_attributes {
     uint32_t index, count;
   } view;
   /* ONNX MatMul's shapes (numpy). expr: input 0 is the product, input i the node's input 1 + i
-   * (broadcast to the product's shape); no code: the plain product. */
+   * (broadcast to the product's shape); no code: the plain product. int8_rows: where B is made by
+   * dequantize, A's rows may be rounded to 8 bits, with a scale for each block of K. */
   struct {
     weft_expr expr;
+    bool int8_rows;
   } matmul;
-  /* q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], mask broadcastable to [B,H,S,T]: softmax(scale q k^T +
-   * mask) v. Output [B,H,S,E], or [B,S,H,E] when heads_last. causal: query s sees keys t <= T - S +
-   * s. */
+  /* q [B,H,S,D], k [B,G,T,D], v [B,G,T,E], where G divides H (head h reads h / (H / G)); mask
+   * broadcastable to [B,H,S,T]; lengths [B] (i32 or i64): batch b has L = lengths[b] <= T keys,
+   * else L = T; sink [H]: one more score in each head's softmax, without a value. softmax(cap(scale
+   * q k^T) + mask) v, cap(x) = softcap tanh(x / softcap), 0: none. Output [B,H,S,E], or [B,S,H,E]
+   * when heads_last. Query s stands at position p = s + (S == T ? 0 : L - S). It sees keys t < L;
+   * when causal t <= p; with a window > 0 t > p - window. Without any: zeros. */
   struct {
-    float scale;
+    float scale, softcap;
+    int64_t window;
     bool causal, heads_last;
   } attention;
+  /* x [B,H,S,D] with cosines and sines [M,R/2] and positions [B,S] or [1,S] (i64), or without
+   * positions cosines and sines [B,S,R/2] ([1,S,R/2]); R <= D even. The first R elements are turned
+   * in pairs (i, i + R/2), interleaved: (2i, 2i + 1); the others stay. */
+  struct {
+    bool interleaved;
+  } rotary;
+  /* y = (code - zero) * scale, of type dtype, as the scales. codes: u8, i8 or i32; of bits 2 or 4:
+   * u8, along the last axis 8 / bits unsigned codes in a byte, the lowest bits first, `extent`
+   * codes in all. scales: one number; [C] along `axis`; or of the codes' rank with ceil(C / block)
+   * along axis (block > 0). zeros: as scales, of the codes' type (bits 2 and 4: packed likewise
+   * along their last axis) or a float; without them `zero`. */
+  struct {
+    weft_dtype dtype;
+    uint32_t bits;
+    int32_t axis, zero;
+    int64_t block, extent;
+  } dequantize;
   struct {
     weft_norm_kind kind;
     int32_t axis;

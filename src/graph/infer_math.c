@@ -43,15 +43,49 @@ weft_status weft_infer_matmul(weft_infer *infer) {
   return weft_infer_output(infer, &shape);
 }
 
+/* Zero points: one, or one for each row of A or column of B. */
+static weft_status check_zero(const weft_infer *infer, uint32_t input, uint32_t of, int32_t back) {
+  const weft_shape *zero = weft_input_shape(infer, input), *matrix = weft_input_shape(infer, of);
+  if (zero->rank <= 0 || matrix->rank < back) return WEFT_OK;
+  weft_dim length = zero->dims[0];
+  if (zero->rank == 1 && (length == 1 || weft_dim_meet(&length, matrix->dims[matrix->rank - back])))
+    return WEFT_OK;
+  return weft_infer_fail(infer, "zero points %s do not fit %s", WEFT_SHAPE_TEXT(infer, zero),
+                         WEFT_SHAPE_TEXT(infer, matrix));
+}
+
+weft_status weft_infer_matmul_integer(weft_infer *infer) {
+  weft_shape shape;
+  WEFT_TRY(infer_product(infer, &shape));
+  WEFT_TRY(check_zero(infer, 2, 0, 2));
+  WEFT_TRY(check_zero(infer, 3, 1, 1));
+  return weft_infer_output(infer, &shape);
+}
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
-enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_MASK };
+enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_MASK, ATTENTION_LENGTHS, ATTENTION_SINK };
 
 static weft_status fail_attention(const weft_infer *infer) {
   return weft_infer_fail(infer, "q %s, k %s and v %s do not fit together",
                          WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_Q)),
                          WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_K)),
                          WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_V)));
+}
+
+/* Whether `groups` heads of keys can serve `heads` heads of queries. */
+static bool can_share(weft_dim heads, weft_dim groups) {
+  if (WEFT_DIM_IS_SYMBOL(heads) || WEFT_DIM_IS_SYMBOL(groups)) return true;
+  return groups > 0 ? heads % groups == 0 : heads == 0;
+}
+
+/* Checks mask, lengths and sink against the scores [B,H,S,T]. */
+static weft_status check_extras(const weft_infer *infer, const weft_shape *scores) {
+  weft_shape batch = {.rank = 1, .dims = {scores->dims[0]}};
+  weft_shape heads = {.rank = 1, .dims = {scores->dims[1]}};
+  WEFT_TRY(weft_infer_fits(infer, ATTENTION_MASK, scores));
+  WEFT_TRY(weft_infer_fits(infer, ATTENTION_LENGTHS, &batch));
+  return weft_infer_fits(infer, ATTENTION_SINK, &heads);
 }
 
 weft_status weft_infer_attention(weft_infer *infer) {
@@ -61,13 +95,13 @@ weft_status weft_infer_attention(weft_infer *infer) {
   if (q.rank < 0 || k.rank < 0 || v.rank < 0) return weft_infer_output(infer, &out);
   if (q.rank != 4 || k.rank != 4 || v.rank != 4) return fail_attention(infer);
   weft_dim batch = q.dims[0], heads = q.dims[1], queries = q.dims[2], keys = k.dims[2],
-           depth = q.dims[3];
+           depth = q.dims[3], groups = k.dims[1];
   bool good = weft_dim_meet(&batch, k.dims[0]) && weft_dim_meet(&batch, v.dims[0]) &&
-              weft_dim_meet(&heads, k.dims[1]) && weft_dim_meet(&heads, v.dims[1]) &&
+              weft_dim_meet(&groups, v.dims[1]) && can_share(heads, groups) &&
               weft_dim_meet(&keys, v.dims[2]) && weft_dim_meet(&depth, k.dims[3]);
   if (!good) return fail_attention(infer);
   weft_shape scores = {.rank = 4, .dims = {batch, heads, queries, keys}};
-  WEFT_TRY(weft_infer_fits(infer, ATTENTION_MASK, &scores));
+  WEFT_TRY(check_extras(infer, &scores));
   bool heads_last = infer->node->attributes.attention.heads_last;
   out = (weft_shape){
       .rank = 4,

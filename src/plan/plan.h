@@ -47,6 +47,7 @@ typedef struct weft_step {
   const char *kernel; /* name for profiles and dumps */
   void *state;        /* what prepare computed once, in the plan's arena */
   double flops;       /* 0: not counted */
+  double bytes;       /* of weights and caches read; 0: not counted */
   uint64_t scratch_bytes;
   /* Set by the planner: where the scratch lies in the activation arena. */
   uint64_t scratch_offset;

@@ -211,6 +211,7 @@ weft_status weft_session_profile_entry(const weft_session *session, size_t index
       .calls = profile->calls,
       .total_ns = profile->total_ns,
       .flops = step->flops,
+      .bytes = step->bytes,
   };
   return WEFT_OK;
 }
