@@ -37,10 +37,16 @@
 #define WEFT_GEMM_COLUMNS 8
 #endif
 #define WEFT_ATTENTION_ROWS 64
+/* Rows per call of gemm_codes. A block whose largest number is below WEFT_CODES_LEAST counts as
+ * zeros: 127 / largest would be infinite. */
+#define WEFT_CODES_ROWS  4
+#define WEFT_CODES_LEAST 0x1p-119f
 
 #define WEFT_KERNEL(family, name, tolerance) weft_##family##_fn WEFT_KERNEL_NAME(name);
 #include "kernels/kernels.inc"
 #undef WEFT_KERNEL
 size_t WEFT_KERNEL_NAME(attention_scratch)(const weft_attention_f32_args *args);
+size_t WEFT_KERNEL_NAME(codes_panel_bytes)(weft_code_format format, size_t k);
+size_t WEFT_KERNEL_NAME(codes_row_bytes)(weft_code_format format, size_t k);
 
 #endif

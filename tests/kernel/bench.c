@@ -1,40 +1,19 @@
 /* bench.c - the speed of every kernel: the best of many short runs, as GB/s of what is read and
  * written or as GFLOP/s, next to the reference's, and for matrix products next to the peak of the
  * target's multiply-add (peak.c). */
+#include "tests/kernel/bench.h"
+
 #include "base/memory.h"
-#include "tests/kernel/check.h"
 
 /* ---- timing
  * -------------------------------------------------------------------------------------- */
 
-/* A kernel with its arguments. */
-typedef struct call {
-  void (*run)(const struct call *call);
-  union {
-    weft_unary_f32_fn *unary; /* row_f32 too */
-    weft_binary_f32_fn *binary;
-    weft_compare_f32_fn *compare;
-    weft_select_f32_fn *select;
-    weft_reduce_f32_fn *reduce;
-    weft_convert_fn *convert;
-    weft_norm_f32_fn *norm;
-    weft_gemm_pack_f32_fn *pack;
-    weft_gemm_f32_fn *gemm;
-    weft_attention_f32_fn *attention;
-    float (*peak)(size_t steps, const float *operands);
-  } f;
-  size_t m, n, k;
-  size_t gemm_rows, gemm_columns; /* of the target */
-  weft_attention_f32_args attention;
-} call;
-
-static float *bench_memory(unsigned slot) {
+float *bench_memory(unsigned slot) {
   return (float *)(void *)host_slot(slot);
 }
 static volatile float sink;
 
-/* Seconds of one run: the least over a tenth of a second of batches of 1 ms. */
-static double best_seconds(const call *c) {
+double best_seconds(const call *c) {
   double start = host_seconds(), now = start, best = 1e30;
   size_t batch = 1;
   while (now - start < 0.1) {
@@ -49,8 +28,8 @@ static double best_seconds(const call *c) {
   return best;
 }
 
-static void report(const weft_kernels *t, const char *kernel, const char *shape, double work,
-                   const char *unit, double seconds, double reference_seconds) {
+void report(const weft_kernels *t, const char *kernel, const char *shape, double work,
+            const char *unit, double seconds, double reference_seconds) {
   print_padded(t->target, 10), print_padded(kernel, 18), print_padded(shape, 20);
   print_number(work / seconds * 1e-9, 8, 2), print_text(" "), print_padded(unit, 8);
   print_number(reference_seconds / seconds, 8, 1), print_text(" x reference");
@@ -216,50 +195,80 @@ void bench_gemm_f32(const weft_kernels *t, const char *kernel, weft_gemm_f32_fn 
 /* ---- attention
  * ----------------------------------------------------------------------------------- */
 
-/* 12 heads of a [tokens][3][12][head] tensor, in blocks of query rows, as an encoder does. */
+/* Heads of queries by groups of keys and values, tokens of both. */
+typedef struct heads_shape {
+  size_t heads, groups, queries, keys, size;
+  bool masked, causal;
+  const char *text;
+} heads_shape;
+
+/* Queries [queries][heads][size] in blocks of rows, keys and values [groups][keys][2][size]. */
 static void run_attention(const call *c) {
   weft_attention_f32_args args = c->attention;
-  size_t tokens = args.keys, width = 12 * args.head_size;
-  for (size_t head = 0; head < 12; head++)
-    for (size_t row = 0; row < tokens; row += args.rows) {
-      args.q = bench_memory(0) + row * 3 * width + head * args.head_size;
-      args.k = bench_memory(0) + width + head * args.head_size;
-      args.v = bench_memory(0) + 2 * width + head * args.head_size;
-      args.out = bench_memory(1) + row * width + head * args.head_size;
-      args.rows = tokens - row < c->attention.rows ? tokens - row : c->attention.rows;
+  size_t shared = c->m / c->n, most = args.queries, tokens = c->k;
+  args.heads = most * shared <= 64 ? shared : 1;
+  for (size_t head = 0; head < c->m; head += args.heads)
+    for (size_t row = 0; row < tokens; row += most) {
+      args.q = bench_memory(0) + row * args.q_stride + head * args.head_size;
+      args.k = bench_memory(1) + head / shared * args.keys * args.k_stride;
+      args.v = args.k + args.head_size;
+      args.out = bench_memory(2) + row * args.out_stride + head * args.head_size;
+      args.queries = tokens - row < most ? tokens - row : most;
+      args.position = (ptrdiff_t)(args.keys - tokens + row);
       c->f.attention(&args);
     }
 }
 
 static void bench_heads(const weft_kernels *t, const char *kernel, weft_attention_f32_fn *f,
-                        weft_attention_f32_fn *reference, size_t tokens, size_t head, bool masked,
-                        const char *shape) {
-  size_t width = 12 * head;
-  call c = {.run = run_attention, .f.attention = f};
-  c.attention = (weft_attention_f32_args){.rows = t->attention_rows,
-                                          .keys = tokens,
-                                          .head_size = head,
-                                          .value_size = head,
-                                          .q_stride = 3 * width,
-                                          .k_stride = 3 * width,
-                                          .v_stride = 3 * width,
-                                          .out_stride = width,
+                        weft_attention_f32_fn *reference, const heads_shape *s) {
+  size_t width = s->heads * s->size;
+  call c = {.run = run_attention, .f.attention = f, .m = s->heads, .n = s->groups, .k = s->queries};
+  c.attention = (weft_attention_f32_args){.queries = s->queries < 64 ? s->queries : 64,
+                                          .keys = s->keys,
+                                          .head_size = s->size,
+                                          .value_size = s->size,
+                                          .q_head_stride = s->size,
+                                          .q_stride = width,
+                                          .k_stride = 2 * s->size,
+                                          .v_stride = 2 * s->size,
+                                          .causal = s->causal,
                                           .scale = 0.17f,
-                                          .mask = masked ? bench_memory(3) : NULL,
+                                          .out_head_stride = s->size,
+                                          .out_stride = width,
+                                          .mask = s->masked ? bench_memory(3) : NULL,
                                           .scratch = bench_memory(4)};
-  memset(bench_memory(3), 0, tokens * sizeof(float));
-  fill_floats(FILL_SMALL, tokens * 3 * width, bench_memory(0));
+  memset(bench_memory(3), 0, s->keys * sizeof(float));
+  fill_floats(FILL_SMALL, s->queries * width, bench_memory(0));
+  fill_floats(FILL_SMALL, s->groups * s->keys * 2 * s->size, bench_memory(1));
   call r = c;
   r.f.attention = reference;
-  double flops = 4.0 * (double)(tokens * tokens * width);
-  report_flops(t, kernel, shape, flops, best_seconds(&c), best_seconds(&r));
+  double pairs = (double)(s->queries * s->keys), seconds = best_seconds(&c);
+  if (s->causal) pairs -= (double)(s->queries * (s->queries - 1)) / 2;
+  report_flops(t, kernel, s->text, 4.0 * pairs * (double)width, seconds, best_seconds(&r));
+  if (s->queries > 1) return;
+  print_padded("", 50);
+  print_number((double)(s->groups * s->keys * 8 * s->size) / seconds * 1e-9, 8, 2);
+  print_text(" GB/s of keys and values\n");
 }
 
 void bench_attention_f32(const weft_kernels *t, const char *kernel, weft_attention_f32_fn *f,
                          weft_attention_f32_fn *reference) {
-  bench_heads(t, kernel, f, reference, 16, 32, true, "16 x 12 x 32 mask");
-  bench_heads(t, kernel, f, reference, 128, 32, true, "128 x 12 x 32 mask");
-  bench_heads(t, kernel, f, reference, 512, 32, true, "512 x 12 x 32 mask");
-  bench_heads(t, kernel, f, reference, 512, 32, false, "512 x 12 x 32");
-  bench_heads(t, kernel, f, reference, 256, 64, false, "256 x 12 x 64");
+  static const heads_shape shapes[] = {
+      {12, 12, 16, 16, 32, true, false, "16 x 12 x 32 mask"},
+      {12, 12, 128, 128, 32, true, false, "128 x 12 x 32 mask"},
+      {12, 12, 512, 512, 32, true, false, "512 x 12 x 32 mask"},
+      {12, 12, 512, 512, 32, false, false, "512 x 12 x 32"},
+      {12, 12, 256, 256, 64, false, false, "256 x 12 x 64"},
+      {12, 12, 512, 512, 64, false, true, "512 x 12 x 64 causal"},
+      {32, 8, 512, 512, 64, false, true, "512 x 32/8 x 64 c."},
+      {12, 12, 1, 256, 64, false, true, "1: 256 x 12 x 64"},
+      {9, 3, 1, 256, 64, false, true, "1: 256 x 9/3 x 64"},
+      {32, 4, 1, 256, 64, false, true, "1: 256 x 32/4 x 64"},
+      {4, 4, 1, 4096, 64, false, true, "1: 4096 x 4 x 64"},
+      {8, 4, 1, 4096, 64, false, true, "1: 4096 x 8/4 x 64"},
+      {16, 4, 1, 4096, 64, false, true, "1: 4096 x 16/4 x 64"},
+      {32, 4, 1, 4096, 64, false, true, "1: 4096 x 32/4 x 64"},
+  };
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    bench_heads(t, kernel, f, reference, &shapes[i]);
 }

@@ -13,7 +13,7 @@ void host_write(const char *text, size_t bytes);
 double host_seconds(void); /* of the processor's time where the host can tell */
 uint32_t host_features(void);
 /* Memory whose end faults when it is passed, if the host can; for slot `index` < SLOTS. */
-enum { SLOTS = 8, SLOT_BYTES = 4 << 20 };
+enum { SLOTS = 8, SLOT_BYTES = 8 << 20 };
 unsigned char *host_slot(unsigned index);
 /* The tests that only the host can do (the reference against libm). */
 void host_tests(void);
