@@ -171,7 +171,10 @@ typedef bool (*weft_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 /* External data: finds the bytes for `location`, the string that stands in the model. The library
  * opens no path; the callback decides what the string may mean. It is called once for each
- * location. The source must outlive the model. */
+ * location. The source must outlive the model. With a loader it may also answer WEFT_PENDING: the
+ * bytes will be fed (weft_loader_feed_external); out->size is then the file's size, 0 where
+ * unknown.
+ */
 typedef weft_status (*weft_resolve_fn)(void *user, const char *location, weft_source *out);
 
 typedef struct weft_model_options {
@@ -203,6 +206,29 @@ weft_status weft_loader_feed(weft_loader *loader, const void *bytes, size_t leng
                              weft_error *error);
 weft_status weft_loader_finish(weft_loader **loader, weft_model **out, weft_error *error);
 void weft_loader_close(weft_loader **loader);
+
+/* A loader that has read its file from a source already, as weft_model_open does: for models whose
+ * external data is fed. */
+weft_status weft_loader_open_source(weft_runtime *runtime, const weft_source *source,
+                                    const weft_model_options *options, weft_loader **out,
+                                    weft_error *error);
+/* Bytes of all weights, external data included, as far as the file has been read. */
+uint64_t weft_loader_weight_bytes(const weft_loader *loader);
+
+/* External data that is fed. finish answers WEFT_PENDING while some is wanted: ask for ranges and
+ * feed them until none is, then call finish again. Small tensors are asked for first, the others
+ * when the graph is known to be good; within a file in the order of offsets. Each goes straight to
+ * memory of its own. Bytes may come in any pieces; those that are not wanted are passed over, so
+ * that a file may also be fed as a whole. */
+typedef struct weft_wanted {
+  const char *location;    /* lives as long as the loader */
+  uint32_t file;           /* the location's number */
+  uint64_t offset, length; /* up to the next gap that is worth an interruption */
+} weft_wanted;
+/* False when nothing is wanted, or the loader has failed. */
+bool weft_loader_wanted(const weft_loader *loader, weft_wanted *out);
+weft_status weft_loader_feed_external(weft_loader *loader, uint32_t file, uint64_t offset,
+                                      const void *bytes, size_t length, weft_error *error);
 
 /* An input or output of a model. Strings live as long as the model. */
 typedef struct weft_value_info {

@@ -47,6 +47,8 @@ void weft_buffer_release(weft_buffer **buffer) {
 static weft_status read_source(const weft_buffer *buffer, uint64_t offset, uint64_t bytes, void *to,
                                weft_error *error) {
   const weft_source *source = &buffer->source;
+  if (source->bytes == NULL && source->read == NULL)
+    return weft_fail(error, WEFT_PENDING, "the bytes of a weight have not come yet");
   uint64_t start = buffer->offset + offset;
   if (buffer->offset > source->size || buffer->bytes > source->size - buffer->offset)
     return weft_fail(error, WEFT_INVALID_MODEL,

@@ -12,7 +12,7 @@ typedef struct weft_buffer {
   uint64_t bytes;
   uint8_t *data;      /* NULL: deferred */
   bool owned;         /* data is the heap's */
-  weft_source source; /* deferred: where it lies ... */
+  weft_source source; /* deferred: where it lies (nowhere: its bytes will be fed) ... */
   uint64_t offset;    /* ... and from which byte */
 } weft_buffer;
 
@@ -24,7 +24,8 @@ weft_buffer *weft_buffer_defer(weft_heap *heap, const weft_source *source, uint6
 weft_buffer *weft_buffer_retain(weft_buffer *buffer);
 void weft_buffer_release(weft_buffer **buffer);
 
-/* Copies a range into `to`, from memory or source; the range must lie inside (checked). */
+/* Copies a range into `to`, from memory or source; the range must lie inside (checked).
+ * WEFT_PENDING: the bytes are still to be fed. */
 weft_status weft_buffer_read(const weft_buffer *buffer, uint64_t offset, uint64_t bytes, void *to,
                              weft_error *error);
 /* Brings a deferred buffer into memory of its own. */

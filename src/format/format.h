@@ -37,9 +37,18 @@ weft_status weft_onnx_parser_open(weft_heap *heap, weft_payload_mode mode,
  */
 weft_status weft_onnx_parser_feed(weft_onnx_parser *parser, const uint8_t *bytes, size_t length,
                                   uint64_t *next, weft_error *error);
+/* Bytes of all tensors seen so far, in the file or outside. */
+uint64_t weft_onnx_parser_weight_bytes(const weft_onnx_parser *parser);
 /* Structure is checked by now; lowers to `out` (released by weft_graph_release(&out->graph)),
- * infers and verifies. */
+ * infers and verifies. WEFT_PENDING: external data is wanted; feed it and call again, with the same
+ * `out`. */
 weft_status weft_onnx_parser_finish(weft_onnx_parser *parser, weft_file *out, weft_error *error);
+/* As weft_loader_wanted and weft_loader_feed_external. */
+bool weft_onnx_parser_wanted(const weft_onnx_parser *parser, weft_wanted *out);
+weft_status weft_onnx_parser_feed_external(weft_onnx_parser *parser, uint32_t file, uint64_t offset,
+                                           const uint8_t *bytes, size_t length, weft_error *error);
+/* How many bytes have been fed, of how many that are to be. */
+void weft_onnx_parser_fed(const weft_onnx_parser *parser, uint64_t *done, uint64_t *total);
 void weft_onnx_parser_close(weft_onnx_parser **parser);
 
 #endif

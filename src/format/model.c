@@ -72,13 +72,17 @@ static void abandon(weft_loader *loader) {
   loader->model = NULL;
 }
 
+static weft_status report(const weft_loader *loader, uint64_t done, uint64_t total,
+                          weft_error *error) {
+  const weft_model_options *options = &loader->options;
+  if (!options->progress || options->progress(options->progress_user, done, total)) return WEFT_OK;
+  return weft_fail(error, WEFT_CANCELLED, "loading was cancelled by the progress callback");
+}
+
 /* Parses a piece that starts at loader->next. */
 static weft_status feed(weft_loader *loader, const void *bytes, size_t length, weft_error *error) {
-  const weft_model_options *options = &loader->options;
   WEFT_TRY(weft_onnx_parser_feed(loader->parser, bytes, length, &loader->next, error));
-  if (options->progress && !options->progress(options->progress_user, loader->next, loader->size))
-    return weft_fail(error, WEFT_CANCELLED, "loading was cancelled by the progress callback");
-  return WEFT_OK;
+  return report(loader, loader->next, loader->size, error);
 }
 
 /* Hands the model over; the parser's own memory goes first. */
@@ -124,39 +128,63 @@ static weft_status feed_source(weft_loader *loader, const weft_source *source, w
   return status;
 }
 
-weft_status weft_model_open(weft_runtime *runtime, const weft_source *source,
-                            const weft_model_options *options, weft_model **out,
-                            weft_error *error) {
-  *out = NULL;
+static weft_status check_source(const weft_source *source, weft_error *error) {
   if (!source || (!source->bytes && !source->read))
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "the model's source has neither bytes nor read");
   if (source->bytes && source->size > PTRDIFF_MAX)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "a span of %llu bytes does not fit in memory",
                      (unsigned long long)source->size);
-  weft_loader loader;
-  weft_payload_mode mode = source->bytes ? WEFT_PAYLOAD_BORROW : WEFT_PAYLOAD_DEFER;
-  weft_status status = start(runtime, mode, source, options, &loader, error);
-  if (status == WEFT_OK) status = feed_source(&loader, source, error);
-  if (status == WEFT_OK) status = finish(&loader, out, error);
-  abandon(&loader);
+  return WEFT_OK;
+}
+
+weft_status weft_model_open(weft_runtime *runtime, const weft_source *source,
+                            const weft_model_options *options, weft_model **out,
+                            weft_error *error) {
+  weft_loader *loader;
+  *out = NULL;
+  WEFT_TRY(weft_loader_open_source(runtime, source, options, &loader, error));
+  weft_status status = weft_loader_finish(&loader, out, error);
+  weft_loader_close(&loader);
+  if (status != WEFT_PENDING) return status;
+  return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                   "the resolver wants to feed external data, which takes a loader");
+}
+
+static weft_status open_loader(weft_runtime *runtime, weft_payload_mode mode,
+                               const weft_source *source, const weft_model_options *options,
+                               weft_loader **out, weft_error *error) {
+  weft_loader *loader = *out = weft_heap_allocate(&runtime->heap, sizeof *loader);
+  if (!loader) return weft_heap_fail(&runtime->heap, sizeof *loader, "a loader", error);
+  weft_status status = start(runtime, mode, source, options, loader, error);
+  if (status == WEFT_OK && mode != WEFT_PAYLOAD_COPY) status = feed_source(loader, source, error);
+  if (status != WEFT_OK) weft_loader_close(out);
   return status;
 }
 
 weft_status weft_loader_open(weft_runtime *runtime, uint64_t size,
                              const weft_model_options *options, weft_loader **out,
                              weft_error *error) {
-  weft_loader *loader = *out = weft_heap_allocate(&runtime->heap, sizeof *loader);
-  if (!loader) return weft_heap_fail(&runtime->heap, sizeof *loader, "a loader", error);
   weft_source source = {.size = size};
-  weft_status status = start(runtime, WEFT_PAYLOAD_COPY, &source, options, loader, error);
-  if (status != WEFT_OK) weft_loader_close(out);
-  return status;
+  return open_loader(runtime, WEFT_PAYLOAD_COPY, &source, options, out, error);
+}
+
+weft_status weft_loader_open_source(weft_runtime *runtime, const weft_source *source,
+                                    const weft_model_options *options, weft_loader **out,
+                                    weft_error *error) {
+  *out = NULL;
+  WEFT_TRY(check_source(source, error));
+  weft_payload_mode mode = source->bytes ? WEFT_PAYLOAD_BORROW : WEFT_PAYLOAD_DEFER;
+  return open_loader(runtime, mode, source, options, out, error);
+}
+
+static weft_status check_alive(const weft_loader *loader, weft_error *error) {
+  if (!loader->failed) return WEFT_OK;
+  return weft_fail(error, WEFT_INVALID_ARGUMENT, "the loader has failed before");
 }
 
 static weft_status feed_piece(weft_loader *loader, const void *bytes, size_t length,
                               weft_error *error) {
-  if (loader->failed)
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "the loader has failed before");
+  WEFT_TRY(check_alive(loader, error));
   if (loader->size > 0 && length > loader->size - loader->next)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "more than the %llu bytes that were announced",
                      (unsigned long long)loader->size);
@@ -170,12 +198,35 @@ weft_status weft_loader_feed(weft_loader *loader, const void *bytes, size_t leng
   return status;
 }
 
+uint64_t weft_loader_weight_bytes(const weft_loader *loader) {
+  return weft_onnx_parser_weight_bytes(loader->parser);
+}
+
+bool weft_loader_wanted(const weft_loader *loader, weft_wanted *out) {
+  return !loader->failed && weft_onnx_parser_wanted(loader->parser, out);
+}
+
+static weft_status feed_external(weft_loader *loader, uint32_t file, uint64_t offset,
+                                 const void *bytes, size_t length, weft_error *error) {
+  uint64_t done, total;
+  WEFT_TRY(check_alive(loader, error));
+  WEFT_TRY(weft_onnx_parser_feed_external(loader->parser, file, offset, bytes, length, error));
+  weft_onnx_parser_fed(loader->parser, &done, &total);
+  return report(loader, loader->next + done, loader->next + total, error);
+}
+
+weft_status weft_loader_feed_external(weft_loader *loader, uint32_t file, uint64_t offset,
+                                      const void *bytes, size_t length, weft_error *error) {
+  weft_status status = feed_external(loader, file, offset, bytes, length, error);
+  loader->failed = status != WEFT_OK;
+  return status;
+}
+
 weft_status weft_loader_finish(weft_loader **loader, weft_model **out, weft_error *error) {
   *out = NULL;
-  if ((*loader)->failed)
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "the loader has failed before");
+  WEFT_TRY(check_alive(*loader, error));
   weft_status status = finish(*loader, out, error);
-  (*loader)->failed = status != WEFT_OK;
+  (*loader)->failed = status < 0;
   if (status == WEFT_OK) weft_loader_close(loader);
   return status;
 }

@@ -195,5 +195,6 @@ weft_wire_hooks weft_onnx_data_hooks(weft_onnx_data *data) {
 }
 
 void weft_onnx_data_release(weft_onnx_data *data) {
+  weft_onnx_feed_release(data);
   for (uint32_t i = 0; i < data->buffer_count; i++) weft_buffer_release(&data->buffers[i]);
 }

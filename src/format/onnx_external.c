@@ -122,23 +122,26 @@ static weft_status call_resolver(const weft_onnx_external *external,
                          external->location, error);
   *out = (weft_source){0};
   weft_status status = options->resolve(options->resolve_user, external->location.data, out);
-  if (status == WEFT_OK && (out->bytes || out->read)) return WEFT_OK;
+  if (status == WEFT_PENDING || (status == WEFT_OK && (out->bytes || out->read))) return status;
   return external_fail(external->tensor, status < 0 ? status : WEFT_IO_ERROR,
                        "the resolver did not find ", external->location, error);
 }
 
 /* Points the buffer at its bytes. */
-static weft_status connect(const weft_onnx_external *external, const weft_source *source,
+static weft_status connect(weft_onnx_external *external, const weft_source *source,
                            weft_error *error) {
   weft_buffer *buffer = external->buffer;
+  external->fed = !source->bytes && !source->read;
+  bool size_known = !external->fed || source->size > 0;
   uint64_t end;
-  if (!weft_add_u64(external->offset, buffer->bytes, &end) || end > source->size)
+  if (!weft_add_u64(external->offset, buffer->bytes, &end) || (size_known && end > source->size))
     return weft_fail(error, WEFT_INVALID_MODEL,
                      "tensor '%.*s': external data: %llu bytes at %llu lie outside of '%.*s', "
                      "which has %llu bytes",
                      WEFT_STR_ARGS(external->tensor), (unsigned long long)buffer->bytes,
                      (unsigned long long)external->offset, WEFT_STR_ARGS(external->location),
                      (unsigned long long)source->size);
+  if (external->fed) return WEFT_OK;
   buffer->source = *source;
   if (source->bytes) {
     buffer->data = (uint8_t *)(uintptr_t)source->bytes + external->offset;
@@ -154,15 +157,17 @@ weft_status weft_onnx_external_resolve(weft_onnx_data *data, const weft_model_op
   weft_source *sources = WEFT_ARENA_ARRAY(data->arena, weft_source, data->external_count);
   if (!sources) return weft_arena_fail(data->arena, "external data", error);
   for (uint32_t i = 0; i < data->external_count; i++) {
-    const weft_onnx_external *external = &data->externals[i];
+    weft_onnx_external *external = &data->externals[i];
     uint32_t at = weft_map_find(&index, external->location);
     if (at == WEFT_MAP_NONE) {
       at = i;
-      WEFT_TRY(call_resolver(external, options, &sources[i], error));
+      weft_status status = call_resolver(external, options, &sources[i], error);
+      if (status < 0) return status;
       if (!weft_map_set(&index, external->location, i))
         return weft_arena_fail(data->arena, "external data", error);
     }
+    external->file = at;
     WEFT_TRY(connect(external, &sources[at], error));
   }
-  return WEFT_OK;
+  return weft_onnx_feed_start(data, error);
 }

@@ -1,7 +1,12 @@
 /* onnx_parser.c - an ONNX file from its first byte to a graph: decoder (onnx_wire.c), external data
- * (onnx_external.c), lowering (onnx_lower.c). model.c feeds it. */
+ * (onnx_external.c, onnx_feed.c), lowering (onnx_lower.c). model.c feeds it. */
+#include "base/checked.h"
 #include "format/onnx_data.h"
 #include "format/onnx_lower.h"
+
+/* Fed tensors up to this size must be there before the graph is made: shape arithmetic reads them.
+ * Larger ones come when the graph is known to be good. */
+enum { EARLY_BYTES = 64 << 10 };
 
 struct weft_onnx_parser {
   weft_arena arena; /* of the structs; gone when the graph is made */
@@ -9,6 +14,8 @@ struct weft_onnx_parser {
   weft_onnx_model model;
   weft_model_options options;
   weft_wire wire;
+  bool resolved, lowered;
+  uint64_t wanted_most; /* size of the largest fed tensor that is waited for */
 };
 
 weft_status weft_onnx_parser_open(weft_heap *heap, weft_payload_mode mode,
@@ -19,6 +26,7 @@ weft_status weft_onnx_parser_open(weft_heap *heap, weft_payload_mode mode,
   weft_arena_init(&parser->arena, heap);
   bool size_known = mode != WEFT_PAYLOAD_COPY || source->size > 0;
   parser->options = *options;
+  parser->wanted_most = EARLY_BYTES;
   parser->data = (weft_onnx_data){.heap = heap,
                                   .arena = &parser->arena,
                                   .mode = mode,
@@ -47,11 +55,50 @@ weft_status weft_onnx_parser_feed(weft_onnx_parser *parser, const uint8_t *bytes
   return WEFT_OK;
 }
 
-weft_status weft_onnx_parser_finish(weft_onnx_parser *parser, weft_file *out, weft_error *error) {
+uint64_t weft_onnx_parser_weight_bytes(const weft_onnx_parser *parser) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < parser->data.buffer_count; i++)
+    if (!weft_add_u64(bytes, parser->data.buffers[i]->bytes, &bytes)) return UINT64_MAX;
+  return bytes;
+}
+
+static weft_status resolve(weft_onnx_parser *parser, weft_error *error) {
   if (parser->wire.offset == 0) return weft_fail(error, WEFT_INVALID_MODEL, "the file is empty");
   WEFT_TRY(weft_wire_finish(&parser->wire, error));
-  WEFT_TRY(weft_onnx_external_resolve(&parser->data, &parser->options, error));
-  return weft_onnx_lower(&parser->model, parser->data.heap, out, error);
+  return weft_onnx_external_resolve(&parser->data, &parser->options, error);
+}
+
+bool weft_onnx_parser_wanted(const weft_onnx_parser *parser, weft_wanted *out) {
+  return weft_onnx_feed_wanted(&parser->data, parser->wanted_most, out);
+}
+
+weft_status weft_onnx_parser_feed_external(weft_onnx_parser *parser, uint32_t file, uint64_t offset,
+                                           const uint8_t *bytes, size_t length, weft_error *error) {
+  return weft_onnx_feed_bytes(&parser->data, file, offset, bytes, length, error);
+}
+
+void weft_onnx_parser_fed(const weft_onnx_parser *parser, uint64_t *done, uint64_t *total) {
+  *done = parser->data.feed.done;
+  *total = parser->data.feed.total;
+}
+
+/* The lowering itself answers WEFT_PENDING where it reads a large fed tensor (a sparse one's
+ * indices); it starts over when all have come. */
+static weft_status lower(weft_onnx_parser *parser, weft_file *out, weft_error *error) {
+  weft_status status = weft_onnx_lower(&parser->model, parser->data.heap, out, error);
+  if (status < 0) return status;
+  parser->wanted_most = UINT64_MAX;
+  parser->lowered = status == WEFT_OK;
+  return status;
+}
+
+weft_status weft_onnx_parser_finish(weft_onnx_parser *parser, weft_file *out, weft_error *error) {
+  weft_wanted wanted;
+  if (!parser->resolved) WEFT_TRY(resolve(parser, error));
+  parser->resolved = true;
+  if (weft_onnx_parser_wanted(parser, &wanted)) return WEFT_PENDING;
+  if (!parser->lowered) WEFT_TRY(lower(parser, out, error));
+  return weft_onnx_parser_wanted(parser, &wanted) ? WEFT_PENDING : WEFT_OK;
 }
 
 void weft_onnx_parser_close(weft_onnx_parser **out) {

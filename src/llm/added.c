@@ -1,6 +1,7 @@
 /* added.c - see added.h. Of several tokens the one that starts first counts, then the longest. */
 #include "llm/added.h"
 
+#include "base/sort.h"
 #include "base/utf8.h"
 #include "llm/unicode.h"
 

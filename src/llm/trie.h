@@ -37,10 +37,4 @@ static inline uint32_t weft_trie_step(const weft_trie *trie, uint32_t node, uint
 /* The node at the end of `text`, or WEFT_TRIE_NONE. */
 uint32_t weft_trie_walk(const weft_trie *trie, weft_str text);
 
-/* Sorts the numbers [0, count) so that less(user, a, b) holds for none before another; equal ones
- * keep their order. `scratch` has room for `count`. */
-typedef bool (*weft_less_fn)(const void *user, uint32_t a, uint32_t b);
-void weft_sort_indices(uint32_t *out, uint32_t *scratch, uint32_t count, weft_less_fn less,
-                       const void *user);
-
 #endif

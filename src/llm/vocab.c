@@ -2,6 +2,7 @@
 #include "llm/vocab.h"
 
 #include "base/checked.h"
+#include "base/sort.h"
 
 weft_status weft_vocab_reserve(weft_vocab *vocab, weft_arena *arena, uint32_t count, uint64_t bytes,
                                weft_error *error) {

@@ -17,7 +17,9 @@
 
 /* Copies bytes of a source that JavaScript holds into memory; 0 when it cannot. */
 IMPORT(read) int web_import_read(uint32_t source, double offset, size_t length, void *destination);
-/* The source (its number, and its size in *size) for a location of external data; -1: unknown. */
+/* The source (its number, and its size in *size) for a location of external data; -1: unknown; FED:
+ * JavaScript will feed its bytes. */
+enum { FED = -2 };
 IMPORT(resolve) int32_t web_import_resolve(const char *location, size_t length, double *size);
 /* Progress in bytes; 0 cancels. */
 IMPORT(progress) int web_import_progress(double done, double total);
@@ -32,7 +34,8 @@ static weft_status resolve(void *user, const char *location, weft_source *out) {
   (void)user;
   double size = 0;
   int32_t source = web_import_resolve(location, strlen(location), &size);
-  if (source < 0) return WEFT_IO_ERROR;
+  *out = (weft_source){.size = (uint64_t)size};
+  if (source < 0) return source == FED ? WEFT_PENDING : WEFT_IO_ERROR;
   *out =
       (weft_source){.size = (uint64_t)size, .read = read_source, .user = (void *)(uintptr_t)source};
   return WEFT_OK;
@@ -206,26 +209,44 @@ EXPORT(web_loader_feed)
 int web_loader_feed(web_context *context, weft_loader *loader, const void *bytes, size_t length) {
   return weft_loader_feed(loader, bytes, length, &context->error);
 }
-/* Closes the loader in either case. */
+/* A loader whose file is read by range from a source of JavaScript's. */
+EXPORT(web_loader_open_source)
+weft_loader *web_loader_open_source(web_context *context, uint32_t source, double size) {
+  weft_loader *loader = NULL;
+  weft_model_options options = model_options();
+  weft_source bytes = {
+      .size = (uint64_t)size, .read = read_source, .user = (void *)(uintptr_t)source};
+  weft_loader_open_source(context->runtime, &bytes, &options, &loader, &context->error);
+  return loader;
+}
+EXPORT(web_loader_weight_bytes) double web_loader_weight_bytes(const weft_loader *loader) {
+  return (double)weft_loader_weight_bytes(loader);
+}
+/* The range of external data to feed next, as JSON; NULL: none. */
+EXPORT(web_loader_wanted)
+const char *web_loader_wanted(web_context *context, const weft_loader *loader) {
+  weft_wanted wanted;
+  if (!weft_loader_wanted(loader, &wanted)) return NULL;
+  weft_text text = start_text(context);
+  weft_text_add(&text, "{\"location\":");
+  add_json_string(&text, wanted.location);
+  weft_text_add(&text, ",\"file\":%u,\"offset\":%llu,\"length\":%llu}", wanted.file,
+                (unsigned long long)wanted.offset, (unsigned long long)wanted.length);
+  return context->text;
+}
+EXPORT(web_loader_feed_external)
+int web_loader_feed_external(web_context *context, weft_loader *loader, uint32_t file,
+                             double offset, const void *bytes, size_t length) {
+  return weft_loader_feed_external(loader, file, (uint64_t)offset, bytes, length, &context->error);
+}
+/* The model, and the loader is closed; or NULL: external data is wanted, or it failed. */
 EXPORT(web_loader_finish) weft_model *web_loader_finish(web_context *context, weft_loader *loader) {
   weft_model *model = NULL;
   weft_loader_finish(&loader, &model, &context->error);
-  weft_loader_close(&loader);
   return model;
 }
 EXPORT(web_loader_close) void web_loader_close(weft_loader *loader) {
   weft_loader_close(&loader);
-}
-
-/* A model that is read by range from a source of JavaScript's. */
-EXPORT(web_model_open)
-weft_model *web_model_open(web_context *context, uint32_t source, double size) {
-  weft_model *model = NULL;
-  weft_model_options options = model_options();
-  weft_source bytes = {
-      .size = (uint64_t)size, .read = read_source, .user = (void *)(uintptr_t)source};
-  weft_model_open(context->runtime, &bytes, &options, &model, &context->error);
-  return model;
 }
 EXPORT(web_model_close) void web_model_close(weft_model *model) {
   weft_model_close(&model);

@@ -13,10 +13,13 @@ const signatures = {
   web_memory: "pn:n",
   web_model_describe: "pp:p",
   web_loader_open: "pn:p",
+  web_loader_open_source: "pnn:p",
   web_loader_feed: "pppp:n",
+  web_loader_weight_bytes: "p:n",
+  web_loader_wanted: "pp:p",
+  web_loader_feed_external: "ppnnpp:n",
   web_loader_finish: "pp:p",
   web_loader_close: "p:v",
-  web_model_open: "pnn:p",
   web_model_close: "p:v",
   web_session_open: "pppnn:p",
   web_session_close: "p:v",
@@ -51,8 +54,8 @@ export interface Source {
 
 /** What the core asks while a model is opened. */
 export interface Host {
-  /** Finds external data. */
-  resolve(location: string): Source | undefined;
+  /** Finds external data. What is no source will be fed; its size is 0 where not known. */
+  resolve(location: string): Source | { readonly size: number } | undefined;
   /** Bytes done, of a total (0: not known). Answers false to give up. */
   progress(done: number, total: number): boolean;
 }
@@ -86,8 +89,11 @@ function createMemory(tier: Tier): WebAssembly.Memory {
       failure = error;
     }
   }
-  throw failure;
+  throw new Error(`weft: the engine gives no memory for the wasm module: ${String(failure)}`);
 }
+
+/** As in exports.c: the answer to `resolve` for data that will be fed. */
+const FED = -2;
 
 const textDecoder = new TextDecoder();
 const textEncoder = new TextEncoder();
@@ -100,7 +106,7 @@ export class Core {
   /** Set for good when wasm trapped: its memory is in no known state then. */
   trap: Error | undefined;
   readonly #memory: WebAssembly.Memory;
-  readonly #sources = new Map<number, Source>();
+  readonly #sources = new Map<number, { source: Source; host: Host }>();
   #nextSource = 1;
   #host = nobody;
   /** What a callback threw; wasm frames lie between it and the caller. */
@@ -137,15 +143,16 @@ export class Core {
         now_ms: () => performance.now(),
         read: (source: number, offset: number, length: Pointer, to: Pointer) =>
           guarded(0, () => {
-            this.#sources.get(source)!.read(offset, this.bytes(Number(to), Number(length)));
+            const into = this.bytes(Number(to), Number(length));
+            this.#sources.get(source)!.source.read(offset, into);
             return 1;
           }),
         resolve: (location: Pointer, length: Pointer, size: Pointer) =>
           guarded(-1, () => {
-            const source = this.#host.resolve(this.text(Number(location), Number(length)));
-            if (!source) return -1;
-            new DataView(this.#memory.buffer).setFloat64(Number(size), source.size, true);
-            return this.addSource(source);
+            const found = this.#host.resolve(this.text(Number(location), Number(length)));
+            if (!found) return -1;
+            this.view(Number(size), 8).setFloat64(0, found.size, true);
+            return "read" in found ? this.addSource(found, this.#host) : FED;
           }),
         progress: (done: number, total: number) =>
           guarded(0, () => (this.#host.progress(done, total) ? 1 : 0)),
@@ -237,8 +244,18 @@ export class Core {
    * so a copy is decoded.
    */
   text(at: number, length?: number): string {
-    length ??= new Uint8Array(this.#memory.buffer).indexOf(0, at) - at;
+    length ??= this.#textLength(at);
     return textDecoder.decode(this.bytes(at, length).slice());
+  }
+
+  /** No view of all the memory: engines refuse those of more than some gigabytes. */
+  #textLength(at: number): number {
+    const window = 4096;
+    for (let from = at; ; from += window) {
+      const size = Math.min(window, this.#memory.buffer.byteLength - from);
+      const end = this.bytes(from, size).indexOf(0);
+      if (end >= 0) return from + end - at;
+    }
   }
 
   memoryUse(): MemoryUse {
@@ -267,22 +284,25 @@ export class Core {
     if (status !== 0) throw this.failure();
   }
 
-  /** The number by which the core reads a source until `during` ends. */
-  addSource(source: Source): number {
-    this.#sources.set(this.#nextSource, source);
+  /** The number by which the core reads a source, until the sources of `host` are dropped. */
+  addSource(source: Source, host: Host): number {
+    this.#sources.set(this.#nextSource, { source, host });
     return this.#nextSource++;
+  }
+  dropSources(host: Host): void {
+    for (const [number, entry] of this.#sources)
+      if (entry.host === host) this.#sources.delete(number);
   }
 
   /** Calls `work`, which is synchronous, with `host` for the core's questions. */
   during<T>(host: Host, work: () => T): T {
-    const [before, first] = [this.#host, this.#nextSource];
+    const before = this.#host;
     this.#host = host;
     this.#thrown = undefined;
     try {
       return work();
     } finally {
       this.#host = before;
-      for (let i = first; i < this.#nextSource; i++) this.#sources.delete(i);
     }
   }
 }

@@ -5,17 +5,20 @@ import type { Backend, InferenceSession } from "onnxruntime-common";
 import type { Core, Host, Source } from "./core.js";
 import { env } from "./env.js";
 import { CoreSession, type Description } from "./handler.js";
+import { feedExternal } from "./feed.js";
 import { loadCore } from "./runtime.js";
 import {
   type Bytes,
+  type Remote,
+  blobRemote,
   bytesSource,
   download,
-  downloadWhole,
   fileSource,
   isFile,
   throwIfAborted,
+  urlRemote,
 } from "./source.js";
-import { chooseTier } from "./tiers.js";
+import { type Tier, chooseTier } from "./tiers.js";
 
 /** Bytes read or packed so far, of a total (0: not known). */
 export interface LoadProgress {
@@ -42,12 +45,12 @@ function pathKey(path: string): string {
 }
 
 /** Answers the core while one model is loaded. */
-class Loading implements Host {
+export class Loading implements Host {
   stage: LoadProgress["stage"] = "read";
   readonly options: SessionOptions;
   readonly #location: string;
   /** External data in the options, by the path that the model names. */
-  readonly #external = new Map<string, Source>();
+  readonly #external = new Map<string, Source | Remote>();
   readonly #files: Source[] = [];
 
   /** `location` is empty for bytes. */
@@ -65,25 +68,33 @@ class Loading implements Host {
     for (const source of this.#files) source.close?.();
   }
 
-  /** Gets what the options give or name. */
-  async fetchExternal(): Promise<void> {
+  /** Takes what the options give or name. */
+  addExternal(): void {
     for (const entry of this.options.externalData ?? []) {
       const { path, data } = typeof entry === "string" ? { path: entry, data: entry } : entry;
-      this.#external.set(pathKey(path), await this.#externalSource(data));
+      this.#external.set(pathKey(path), this.#externalData(path, data));
     }
   }
-  async #externalSource(data: string | Blob | Bytes): Promise<Source> {
-    if (data instanceof Blob) return bytesSource(await data.arrayBuffer());
+  #externalData(path: string, data: string | Blob | Bytes): Source | Remote {
+    if (data instanceof Blob) return blobRemote(data, path);
     if (typeof data !== "string") return bytesSource(data);
-    if (isFile(data)) return this.file(data);
-    return bytesSource(await downloadWhole(data, this.options.signal));
+    return isFile(data) ? this.file(data) : urlRemote(data);
+  }
+  /** As far as it is known. */
+  get externalBytes(): number {
+    return [...this.#external.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   /** In Node, data that was not given is looked for beside the model. */
-  resolve(path: string): Source | undefined {
+  resolve(path: string): Source | Remote | undefined {
     const given = this.#external.get(pathKey(path));
     if (given || !this.#location || !isFile(this.#location)) return given;
     return this.file(this.#location.replace(/[^/\\]*$/, "") + path);
+  }
+
+  /** External data that resolve() has promised to feed. */
+  remote(path: string): Remote {
+    return this.#external.get(pathKey(path)) as Remote;
   }
 
   progress(done: number, total: number): boolean {
@@ -94,12 +105,11 @@ class Loading implements Host {
 }
 
 /** A model -> a session that takes its weights. */
-function openSession(core: Core, loading: Loading, openModel: () => number): CoreSession {
+function openSession(core: Core, loading: Loading, model: number): CoreSession {
   const { call, context } = core;
   const { options } = loading;
   const passes = options.graphOptimizationLevel === "disabled" ? "all" : "";
   return core.during(loading, () => {
-    const model = core.check(openModel());
     let session = 0;
     try {
       const description = core.text(core.check(call.web_model_describe(context, model)));
@@ -119,24 +129,59 @@ function openSession(core: Core, loading: Loading, openModel: () => number): Cor
   });
 }
 
-/** A source that the core reads by range, once: weights go from it to their places. */
-async function openSource(source: Source, loading: Loading): Promise<CoreSession> {
-  await loading.fetchExternal();
-  const core = await loadCore(chooseTier(source.size, env.wasm.simd));
-  throwIfAborted(loading.options.signal);
-  return openSession(core, loading, () =>
-    core.call.web_model_open(core.context, core.addSource(source), source.size),
-  );
+/** Makes a loader of the core, and gives it all of the model's own bytes. */
+type Reader = (core: Core) => Promise<number>;
+
+/** A loader that has read the model -> the model, with the external data that has to be fed. */
+async function finishModel(core: Core, loading: Loading, loader: number): Promise<number> {
+  for (;;) {
+    const { call, context } = core;
+    const model = core.during(loading, () => call.web_loader_finish(context, loader));
+    if (model) return model;
+    if (!(await feedExternal(core, loader, loading))) throw core.failure();
+  }
 }
 
-/** Pieces go to the core as they arrive; each weight is copied once, to memory of its own. */
-async function openDownload(location: string, loading: Loading): Promise<CoreSession> {
-  const { signal } = loading.options;
-  const { size, chunks } = await download(location, signal);
-  const core = await loadCore(chooseTier(size, env.wasm.simd));
-  const { call, context } = core;
-  let loader = core.check(core.during(loading, () => call.web_loader_open(context, size)));
+/** How large the model is turns out when it has been read: then it may have to start over. */
+async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<CoreSession> {
+  const core = await loadCore(tier);
+  throwIfAborted(loading.options.signal);
+  let loader = 0;
   try {
+    loader = await read(core);
+    const weightBytes = core.call.web_loader_weight_bytes(loader);
+    if (tier === "c" || chooseTier(weightBytes, env.wasm.simd) !== "c") {
+      const model = await finishModel(core, loading, loader);
+      loader = 0;
+      return openSession(core, loading, model);
+    }
+  } finally {
+    if (loader && !core.trap) core.call.web_loader_close(loader);
+    core.dropSources(loading);
+  }
+  return createOn("c", loading, read);
+}
+
+/** A source that the core reads by range, once: weights go from it to their places. */
+async function openSource(source: Source, loading: Loading): Promise<CoreSession> {
+  const tier = chooseTier(source.size + loading.externalBytes, env.wasm.simd);
+  return createOn(tier, loading, async (core) => {
+    const { call, context } = core;
+    const number = core.addSource(source, loading);
+    return core.during(loading, () =>
+      core.check(call.web_loader_open_source(context, number, source.size)),
+    );
+  });
+}
+
+type Download = Awaited<ReturnType<typeof download>>;
+
+/** Pieces go to the core as they arrive; each weight is copied once, to memory of its own. */
+async function feedDownload(core: Core, loading: Loading, { size, chunks }: Download) {
+  const { call, context } = core;
+  let loader = 0;
+  try {
+    loader = core.check(core.during(loading, () => call.web_loader_open(context, size)));
     for (let piece = await chunks.read(); !piece.done; piece = await chunks.read()) {
       const { value } = piece;
       core.during(loading, () =>
@@ -145,17 +190,25 @@ async function openDownload(location: string, loading: Loading): Promise<CoreSes
         ),
       );
     }
-    await loading.fetchExternal();
-    throwIfAborted(signal);
-    return openSession(core, loading, () => {
-      const finished = loader;
-      loader = 0;
-      return call.web_loader_finish(context, finished);
-    });
-  } finally {
+    throwIfAborted(loading.options.signal);
+    return loader;
+  } catch (error) {
     if (loader && !core.trap) call.web_loader_close(loader);
+    throw error;
+  } finally {
     void chunks.cancel().catch(() => undefined);
   }
+}
+
+async function openDownload(location: string, loading: Loading): Promise<CoreSession> {
+  const { signal } = loading.options;
+  let first: Download | undefined = await download(location, signal);
+  const tier = chooseTier(first.size + loading.externalBytes, env.wasm.simd);
+  return createOn(tier, loading, async (core) => {
+    const incoming = first ?? (await download(location, signal));
+    first = undefined;
+    return feedDownload(core, loading, incoming);
+  });
 }
 
 /** The CPU does all the work for now; who asks for something else is told, and served. */
@@ -179,6 +232,7 @@ export const backend: Backend = {
     throwIfAborted(options.signal);
     const loading = new Loading(options, typeof model === "string" ? model : "");
     try {
+      loading.addExternal();
       if (typeof model !== "string") return await openSource(bytesSource(model), loading);
       if (isFile(model)) return await openSource(loading.file(model), loading);
       return await openDownload(model, loading);

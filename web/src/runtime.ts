@@ -49,8 +49,10 @@ async function load(tier: Tier): Promise<Core> {
   try {
     const module = await compileConfigured(tier);
     const found = module && tierOf(module);
-    if (found) return await Core.create(found, module, coreLogLevel());
+    const wideEnough = tier !== "c" || found === "c";
+    if (found && wideEnough) return await Core.create(found, module, coreLogLevel());
     problem = module && "it is the wasm file of another package";
+    if (found) problem = "the model needs the one with 64-bit memory";
   } catch (error) {
     problem = error;
   }

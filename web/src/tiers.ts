@@ -30,14 +30,27 @@ export function hasMemory64(): boolean {
   return hasRelaxedSimd() && probe([0x05, 0x04, 0x01, 0x07, 0x01, 0x01], []);
 }
 
-/** Models above this many bytes leave too little of 4 GiB for activations. */
-const WASM32_MODEL_BYTES_MAX = 3.5 * 2 ** 30;
+/** What 32-bit pointers reach. */
+const WASM32_BYTES = 2 ** 32;
 
 /**
- * The tier for a model of `modelBytes` (0: not known). `simd` is env.wasm.simd: "fixed" asks for
- * plain 128-bit SIMD.
+ * What a session takes: the weights, an eighth of them for what packing adds (panels are padded,
+ * and the weight that is being packed is there twice), and something for activations.
  */
-export function chooseTier(modelBytes: number, simd: boolean | string | undefined): Tier {
-  if (modelBytes > WASM32_MODEL_BYTES_MAX && hasMemory64()) return "c";
+function sessionBytes(weightBytes: number): number {
+  return weightBytes * 1.125 + 2 ** 28;
+}
+
+/**
+ * The tier for a model with `weightBytes` (0: not known). `simd` is env.wasm.simd: "fixed" asks for
+ * plain 128-bit SIMD. Tier C only where the model needs it: 64-bit addresses cost time.
+ */
+export function chooseTier(weightBytes: number, simd: boolean | string | undefined): Tier {
+  if (sessionBytes(weightBytes) > WASM32_BYTES && hasMemory64()) return "c";
+  if (weightBytes >= WASM32_BYTES)
+    throw new Error(
+      `weft: the model's weights take ${(weightBytes / 1e9).toFixed(1)} GB, which needs 64-bit ` +
+        "wasm memory (memory64); this engine does not have it",
+    );
   return simd !== "fixed" && hasRelaxedSimd() ? "b" : "a";
 }
