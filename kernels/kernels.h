@@ -52,23 +52,30 @@ typedef void weft_gemm_f32_fn(const weft_gemm_f32_args *args);
 typedef void weft_gemm_pack_f32_fn(size_t k, size_t n, const float *b, ptrdiff_t row_stride,
                                    ptrdiff_t column_stride, float *to);
 
-/* Attention of a block of query rows of one head over all keys, without a rows x keys matrix
- * (online softmax): out[r][:] = sum over t of softmax_t(scale * q[r] . k[t] + mask[r][t]) * v[t][:]
- * Rows whose every weight is -inf give zeros. Strides count elements between rows; elements in a
- * row are dense. */
+/* Attention of a block of queries of heads that share keys and values, without a queries x keys
+ * matrix (online softmax). A row is a query of a head: row = head * queries + query.
+ * out[row][:] = sum over t of softmax_t(cap(scale * q[row] . k[t]) + mask[row][t]) * v[t][:], where
+ * cap(x) = softcap tanh(x / softcap). Query i sees keys t <= position + i when causal, and
+ * t > position + i - window when window > 0. Rows that see nothing, or whose every weight is -inf,
+ * give zeros. Strides count elements; elements in a row are dense. heads * queries is from 1 to
+ * attention_rows. */
 typedef struct weft_attention_f32_args {
-  size_t rows, keys; /* rows of q and out; rows of k and v */
+  size_t heads, queries, keys;
   size_t head_size;  /* columns of q and k */
   size_t value_size; /* columns of v and out */
   const float *q, *k, *v;
-  size_t q_stride, k_stride, v_stride;
-  const float *mask;  /* added to the scores; NULL: none */
-  size_t mask_stride; /* between rows of mask; 0: one row for all */
-  bool causal;        /* row r sees keys t <= causal_offset + r */
-  size_t causal_offset;
-  float scale;
+  size_t q_head_stride, q_stride, k_stride, v_stride;
+  const float *mask; /* added to the scores; NULL: none */
+  size_t mask_head_stride, mask_stride;
+  bool causal;
+  size_t window;        /* 0: none */
+  ptrdiff_t position;   /* of query 0 among the keys; may be negative */
+  float scale, softcap; /* softcap 0: none */
+  const float *sink;    /* [heads]: one more score, without a value; NULL: none */
   float *out;
-  size_t out_stride;
+  size_t out_head_stride, out_stride;
+  float *log_sum; /* [rows]: log of the sum of e^score; NULL: not wanted. Results over several
+                   * ranges of keys are joined by the softmax of their log_sum. */
   float *scratch; /* attention_scratch(args) floats, 64-byte aligned */
 } weft_attention_f32_args;
 typedef void weft_attention_f32_fn(const weft_attention_f32_args *args);
@@ -152,7 +159,7 @@ typedef void weft_gemm_codes_fn(const weft_gemm_codes_args *args);
 typedef struct weft_kernels {
   const char *target; /* "reference", "portable", "simd128", "relaxed", "avx2", "neon" */
   size_t gemm_rows, gemm_columns; /* the tile of gemm_f32 */
-  size_t attention_rows;          /* query rows per call that suit attention_f32 best */
+  size_t attention_rows; /* the most rows in a call of attention_f32, and the best number */
   size_t (*attention_scratch)(const weft_attention_f32_args *args);
   size_t codes_rows; /* rows of A per call of gemm_codes */
   size_t (*codes_panel_bytes)(weft_code_format format, size_t k);

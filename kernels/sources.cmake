@@ -5,8 +5,8 @@ set(WEFT_KERNEL_COMMON_SOURCES kernels/dispatch.c)
 set(WEFT_KERNEL_REFERENCE_SOURCES kernels/table.c kernels/reference/codes.c
     kernels/reference/convert.c kernels/reference/double_math.c kernels/reference/elementwise.c
     kernels/reference/matrix.c kernels/reference/rows.c)
-set(WEFT_KERNEL_SOURCES kernels/table.c kernels/attention.c kernels/reference/codes.c
-    kernels/convert.c kernels/elementwise.c kernels/gemm.c kernels/rows.c)
+set(WEFT_KERNEL_SOURCES kernels/table.c kernels/attention.c kernels/attention_few.c
+    kernels/reference/codes.c kernels/convert.c kernels/elementwise.c kernels/gemm.c kernels/rows.c)
 
 # Targets by the architecture that is built for; WEFT_KERNEL_FLAGS_<target> is added per target and
 # WEFT_TARGET_<TARGET> defined. "reference" takes WEFT_KERNEL_REFERENCE_SOURCES, all others

@@ -29,30 +29,46 @@ size_t WEFT_KERNEL_NAME(attention_scratch)(const weft_attention_f32_args *args) 
   return 2 * args->keys; /* one double per key */
 }
 
-static double score(const weft_attention_f32_args *args, size_t row, size_t key) {
-  if (args->causal && key > args->causal_offset + row) return -__builtin_inf();
-  double sum = 0;
-  for (size_t i = 0; i < args->head_size; i++)
-    sum += (double)args->q[row * args->q_stride + i] * args->k[key * args->k_stride + i];
-  return sum * args->scale + (args->mask ? args->mask[row * args->mask_stride + key] : 0.0f);
+static bool sees(const weft_attention_f32_args *args, size_t query, size_t key) {
+  ptrdiff_t position = args->position + (ptrdiff_t)query, t = (ptrdiff_t)key;
+  return (!args->causal || t <= position) &&
+         (args->window == 0 || t > position - (ptrdiff_t)args->window);
 }
 
-static void attention_row(const weft_attention_f32_args *args, size_t row, double *weight) {
-  double largest = -__builtin_inf(), total = 0;
+static double score(const weft_attention_f32_args *args, size_t head, size_t query, size_t key) {
+  const float *q = args->q + head * args->q_head_stride + query * args->q_stride;
+  double sum = 0;
+  if (!sees(args, query, key)) return -__builtin_inf();
+  for (size_t i = 0; i < args->head_size; i++)
+    sum += (double)q[i] * args->k[key * args->k_stride + i];
+  sum *= args->scale;
+  if (args->softcap > 0) sum = args->softcap * weft_double_tanh(sum / args->softcap);
+  if (args->mask)
+    sum += args->mask[head * args->mask_head_stride + query * args->mask_stride + key];
+  return sum;
+}
+
+static void attention_row(const weft_attention_f32_args *args, size_t head, size_t query,
+                          double *weight) {
+  double sink = args->sink ? args->sink[head] : -__builtin_inf(), largest = sink;
   for (size_t t = 0; t < args->keys; t++) {
-    weight[t] = score(args, row, t);
+    weight[t] = score(args, head, query, t);
     if (weight[t] > largest) largest = weight[t];
   }
-  bool nothing = largest == -__builtin_inf();
-  for (size_t t = 0; t < args->keys; t++)
-    total += weight[t] = weft_double_exp(weight[t] - (nothing ? 0 : largest));
+  double minus = largest == -__builtin_inf() ? 0 : largest, total = weft_double_exp(sink - minus);
+  for (size_t t = 0; t < args->keys; t++) total += weight[t] = weft_double_exp(weight[t] - minus);
   for (size_t i = 0; i < args->value_size; i++) {
     double sum = 0;
     for (size_t t = 0; t < args->keys; t++) sum += weight[t] * args->v[t * args->v_stride + i];
-    args->out[row * args->out_stride + i] = total == 0 ? 0 : (float)(sum / total);
+    args->out[head * args->out_head_stride + query * args->out_stride + i] =
+        total == 0 ? 0 : (float)(sum / total);
   }
+  if (args->log_sum)
+    args->log_sum[head * args->queries + query] = (float)(minus + weft_double_log(total));
 }
 
 void WEFT_KERNEL_NAME(attention_f32)(const weft_attention_f32_args *args) {
-  for (size_t row = 0; row < args->rows; row++) attention_row(args, row, (double *)args->scratch);
+  for (size_t head = 0; head < args->heads; head++)
+    for (size_t query = 0; query < args->queries; query++)
+      attention_row(args, head, query, (double *)args->scratch);
 }

@@ -124,12 +124,14 @@ void check_gemm_f32(const weft_kernels *target, const char *kernel, weft_gemm_f3
 /* ---- attention
  * ----------------------------------------------------------------------------------- */
 
-enum { NO_MASK, ONE_ROW, ROWS, MASKS };
+enum { NO_MASK, ONE_ROW, ONE_HEAD, ROWS, MASKS };
 
 typedef struct attention_case {
-  size_t rows, keys, head_size, value_size;
+  size_t heads, queries, keys, head_size, value_size, window;
+  ptrdiff_t position;
   unsigned mask;
-  bool causal;
+  bool causal, sink, log_sum;
+  float softcap;
 } attention_case;
 
 static float *place_matrix(unsigned slot, size_t rows, size_t stride, size_t columns, fill kind) {
@@ -139,73 +141,110 @@ static float *place_matrix(unsigned slot, size_t rows, size_t stride, size_t col
   return x;
 }
 
-static float *place_mask(const attention_case *c, size_t stride) {
-  float *mask = place_matrix(3, stride ? c->rows : 1, stride, c->keys, FILL_SMALL);
-  for (size_t r = 0; r < (stride ? c->rows : 1); r++)
+/* Some masked here and there, and all keys of one row. */
+static void place_mask(const attention_case *c, weft_attention_f32_args *args) {
+  size_t rows = 1;
+  if (c->mask != ONE_ROW) args->mask_stride = c->keys + 2, rows = c->queries;
+  if (c->mask == ROWS) args->mask_head_stride = c->queries * (c->keys + 2), rows *= c->heads;
+  float *mask = place_matrix(3, rows, args->mask_stride, c->keys, FILL_SMALL);
+  for (size_t r = 0; r < rows; r++)
     for (size_t t = 0; t < c->keys; t++)
-      if (random_u32() % 4 == 0 || (stride && r == 1)) mask[r * stride + t] = -__builtin_inff();
-  return mask;
+      if (random_u32() % 4 == 0 || (rows > 1 && r == 1))
+        mask[r * args->mask_stride + t] = -__builtin_inff();
+  args->mask = mask;
+}
+
+/* Heads lie side by side, as in the product that made them. */
+static weft_attention_f32_args place_case(const attention_case *c, size_t *out_floats) {
+  size_t wide = (c->heads + 2) * c->head_size + 1, v_stride = c->value_size + 5;
+  size_t out_stride = c->heads * c->value_size + 1;
+  weft_attention_f32_args args = {.heads = c->heads,
+                                  .queries = c->queries,
+                                  .keys = c->keys,
+                                  .head_size = c->head_size,
+                                  .value_size = c->value_size,
+                                  .q_head_stride = c->head_size,
+                                  .q_stride = wide,
+                                  .k_stride = wide,
+                                  .v_stride = v_stride,
+                                  .causal = c->causal,
+                                  .window = c->window,
+                                  .position = c->position,
+                                  .scale = 0.25f,
+                                  .softcap = c->softcap,
+                                  .out_head_stride = c->value_size,
+                                  .out_stride = out_stride};
+  args.q = place_matrix(0, c->queries, wide, c->heads * c->head_size, FILL_WIDE);
+  args.k = place_matrix(1, c->keys, wide, c->head_size, FILL_SMALL);
+  args.v = place_matrix(2, c->keys, v_stride, c->value_size, FILL_SMALL);
+  if (c->mask != NO_MASK) place_mask(c, &args);
+  *out_floats = (c->queries - 1) * out_stride + c->heads * c->value_size;
+  return args;
+}
+
+/* A score is off by units of the products it adds up, and a weight, its exponential, by as many of
+ * itself; |v| is below 1, and so is what is in `out` elsewhere. */
+static double worst_error(size_t n, const float *got, const float *expected,
+                          const attention_case *c) {
+  double score_size = 0.25 * 20 * 0.5 * (double)c->head_size, worst = 0;
+  for (size_t i = 0; i < n; i++) {
+    double error = error_ulp(got[i], expected[i], 0.5 + score_size / 2);
+    if (!(error <= worst)) worst = error;
+  }
+  return worst;
 }
 
 static void check_attention(const weft_kernels *target, const char *kernel,
                             weft_attention_f32_fn *f, weft_attention_f32_fn *reference,
                             double tolerance, const attention_case *c) {
-  size_t wide = 3 * c->head_size + 1, v_stride = c->value_size + 5, out_stride = c->value_size + 1;
-  weft_attention_f32_args args = {.rows = c->rows,
-                                  .keys = c->keys,
-                                  .head_size = c->head_size,
-                                  .value_size = c->value_size,
-                                  .q = place_matrix(0, c->rows, wide, c->head_size, FILL_WIDE),
-                                  .q_stride = wide,
-                                  .k = place_matrix(1, c->keys, wide, c->head_size, FILL_SMALL),
-                                  .k_stride = wide,
-                                  .v =
-                                      place_matrix(2, c->keys, v_stride, c->value_size, FILL_SMALL),
-                                  .v_stride = v_stride,
-                                  .causal = c->causal,
-                                  .causal_offset = c->keys > c->rows ? c->keys - c->rows : 0,
-                                  .scale = 0.25f,
-                                  .out_stride = out_stride};
-  if (c->mask != NO_MASK) {
-    args.mask_stride = c->mask == ROWS ? c->keys + 2 : 0;
-    args.mask = place_mask(c, args.mask_stride);
-  }
-  size_t out_floats = (c->rows - 1) * out_stride + c->value_size;
-  float *expected = args.out = slot_place(4, out_floats * sizeof(float), 4);
+  static float sink[64], log_sums[2][64];
+  size_t n, rows = c->heads * c->queries;
+  weft_attention_f32_args args = place_case(c, &n);
+  fill_floats(FILL_WIDE, c->heads, sink);
+  if (c->sink) args.sink = sink;
+  float *expected = args.out = slot_place(4, n * sizeof(float), 4);
   args.scratch = slot_place(5, reference_target()->attention_scratch(&args) * sizeof(float), 64);
-  fill_floats(FILL_SMALL, out_floats, expected);
-  float *got = slot_place(6, out_floats * sizeof(float), 4);
-  memcpy(got, expected, out_floats * sizeof(float));
+  fill_floats(FILL_SMALL, n, expected);
+  float *got = slot_place(6, n * sizeof(float), 4);
+  memcpy(got, expected, n * sizeof(float));
+  if (c->log_sum) args.log_sum = log_sums[0];
   reference(&args);
   args.out = got;
   args.scratch = slot_place(7, target->attention_scratch(&args) * sizeof(float), 64);
+  if (c->log_sum) args.log_sum = log_sums[1];
   f(&args);
-  /* A score is off by units of the products it adds up, and a weight, its exponential, by as many
-   * of itself; |v| is below 1. */
-  double score_size = 0.25 * 20 * 0.5 * (double)c->head_size, worst = 0;
-  for (size_t i = 0; i < out_floats; i++) {
-    double error = error_ulp(got[i], expected[i], 0.5 + score_size / 2);
-    if (!(error <= worst)) worst = error;
-  }
+  double worst = worst_error(n, got, expected, c);
+  double worst_log = c->log_sum ? worst_error(rows, log_sums[1], log_sums[0], c) : 0;
+  if (!(worst_log <= worst)) worst = worst_log;
   if (worst > largest_error) largest_error = worst;
-  expect(worst <= tolerance, target->target, kernel, "rows, keys:", (double)c->rows,
-         (double)c->keys);
+  expect(worst <= tolerance, target->target, kernel, "rows, keys:", (double)rows, (double)c->keys);
   expect(slot_intact(6) && slot_intact(7), target->target, kernel,
-         "wrote outside, rows, keys:", (double)c->rows, (double)c->keys);
+         "wrote outside, rows, keys:", (double)rows, (double)c->keys);
 }
+
+static size_t one_of(const size_t *numbers, size_t count) {
+  return numbers[random_u32() % count];
+}
+#define ONE_OF(...)                                                                                \
+  one_of((const size_t[]){__VA_ARGS__}, sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t))
 
 void check_attention_f32(const weft_kernels *target, const char *kernel, weft_attention_f32_fn *f,
                          weft_attention_f32_fn *reference, double tolerance) {
-  static const size_t rows[] = {1, 2, 3, 5, 6, 7, 8, 9, 16, 17, 33, 64},
-                      keys[] = {1, 2, 7, 95, 96, 97, 200, 512};
-  static const size_t heads[] = {1, 3, 8, 32, 33, 64, 80};
-  for (size_t i = 0; i < 400; i++) {
-    attention_case c = {.rows = rows[random_u32() % (sizeof rows / sizeof *rows)],
-                        .keys = keys[random_u32() % (sizeof keys / sizeof *keys)],
-                        .head_size = heads[random_u32() % (sizeof heads / sizeof *heads)],
-                        .value_size = heads[random_u32() % (sizeof heads / sizeof *heads)],
+  for (size_t i = 0; i < 1500; i++) {
+    attention_case c = {.heads = ONE_OF(1, 1, 2, 3, 7, 8, 20),
+                        .queries = ONE_OF(1, 1, 2, 3, 5, 6, 8, 9, 16, 17, 33, 64),
+                        .keys = ONE_OF(0, 1, 2, 7, 95, 97, 200, 256, 257, 512),
+                        .head_size = ONE_OF(1, 3, 8, 32, 33, 64, 80),
+                        .value_size = ONE_OF(1, 3, 8, 32, 33, 64, 80),
+                        .window = ONE_OF(0, 0, 1, 2, 20, 130, 1000),
                         .mask = random_u32() % MASKS,
-                        .causal = random_u32() % 2};
+                        .causal = random_u32() % 2,
+                        .sink = random_u32() % 3 == 0,
+                        .log_sum = random_u32() % 2,
+                        .softcap = random_u32() % 4 ? 0 : 5};
+    while (c.heads * c.queries > target->attention_rows) c.heads = c.heads > 1 ? c.heads / 2 : 1;
+    ptrdiff_t positions[] = {0, (ptrdiff_t)c.keys - (ptrdiff_t)c.queries, (ptrdiff_t)c.keys, -20};
+    c.position = positions[random_u32() % 4];
     check_attention(target, kernel, f, reference, tolerance, &c);
   }
 }
