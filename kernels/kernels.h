@@ -27,6 +27,11 @@ typedef void weft_row_f32_fn(size_t n, const float *x, float *y);
 typedef void weft_norm_f32_fn(size_t n, const float *x, const float *scale, const float *bias,
                               float epsilon, float *y);
 
+/* Turns n pairs of numbers, each by an angle of its own: (a, b) becomes (a cos - b sin, a sin + b
+ * cos). The pairs of halves are (x[i], x[n + i]), interleaved ones (x[2i], x[2i + 1]). */
+typedef void weft_rotary_f32_fn(size_t n, const float *x, const float *cosines, const float *sines,
+                                float *y);
+
 /* A strip of C = A x B: c[m][n] (+)= sum over k of a[m][k] * b[k][n].
  * a: m rows of k floats, lda apart. b: packed panels (below), b_panel floats apart, of each k rows
  * of gemm_columns floats, padded with zeros, 32-byte aligned. c: m rows, ldc apart, of which the

@@ -1,6 +1,6 @@
-/* rows.c - one row at a time: reductions, softmax, normalisations. Sums are kept in several
- * vectors: more of them are in flight, and each adds up fewer elements, which keeps rounding errors
- * small. */
+/* rows.c - one row at a time: reductions, softmax, normalisations, rotary embedding. Sums are kept
+ * in several vectors: more of them are in flight, and each adds up fewer elements, which keeps
+ * rounding errors small. */
 #include "kernels/target.h"
 #include "kernels/vec_math.h"
 
@@ -117,4 +117,40 @@ void WEFT_KERNEL_NAME(layer_norm_f32)(size_t n, const float *x, const float *sca
 void WEFT_KERNEL_NAME(rms_norm_f32)(size_t n, const float *x, const float *scale, const float *bias,
                                     float epsilon, float *y) {
   normalise(n, x, 0, scale, bias, epsilon, y);
+}
+
+/* ---- rotary embedding
+ * ------------------------------------------------------------------------------ */
+
+/* A vector of pairs. */
+VEC_INLINE void turn(f32v a, f32v b, f32v c, f32v s, f32v *real, f32v *imaginary) {
+  *real = f32v_fnma(b, s, a * c);
+  *imaginary = f32v_fma(a, s, b * c);
+}
+
+void WEFT_KERNEL_NAME(rotary_halves_f32)(size_t n, const float *x, const float *cosines,
+                                         const float *sines, float *y) {
+  VEC_EACH(i, left, n, {
+    f32v c = f32v_load_upto(cosines + i, left);
+    f32v s = f32v_load_upto(sines + i, left);
+    f32v real;
+    f32v other;
+    turn(f32v_load_upto(x + i, left), f32v_load_upto(x + n + i, left), c, s, &real, &other);
+    f32v_store_upto(y + i, real, left);
+    f32v_store_upto(y + n + i, other, left);
+  });
+}
+
+void WEFT_KERNEL_NAME(rotary_interleaved_f32)(size_t n, const float *x, const float *cosines,
+                                              const float *sines, float *y) {
+  for (size_t i = 0; i < n; i += WEFT_LANES) {
+    size_t pairs = n - i, rest = 2 * pairs > WEFT_LANES ? 2 * pairs - WEFT_LANES : 0;
+    const float *from = x + 2 * i;
+    f32v low = f32v_load_upto(from, 2 * pairs), real, other;
+    f32v high = rest ? f32v_load_upto(from + WEFT_LANES, rest) : f32v_splat(0);
+    f32v c = f32v_load_upto(cosines + i, pairs), s = f32v_load_upto(sines + i, pairs);
+    turn(f32v_evens(low, high), f32v_odds(low, high), c, s, &real, &other);
+    f32v_store_upto(y + 2 * i, f32v_zip_low(real, other), 2 * pairs);
+    if (rest) f32v_store_upto(y + 2 * i + WEFT_LANES, f32v_zip_high(real, other), rest);
+  }
 }

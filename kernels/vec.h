@@ -332,6 +332,35 @@ VEC_INLINE void f32v_transpose(f32v rows[WEFT_LANES]){
     /* clang-format on */
 }
 
+/* The elements of even, of odd number of `a` followed by `b`; and back: a0 b0 a1 b1 ... */
+#if WEFT_LANES == 8
+VEC_INLINE f32v f32v_evens(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+VEC_INLINE f32v f32v_odds(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+VEC_INLINE f32v f32v_zip_low(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+VEC_INLINE f32v f32v_zip_high(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+#else
+VEC_INLINE f32v f32v_evens(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6);
+}
+VEC_INLINE f32v f32v_odds(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7);
+}
+VEC_INLINE f32v f32v_zip_low(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+}
+VEC_INLINE f32v f32v_zip_high(f32v a, f32v b) {
+  return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+}
+#endif
+
 VEC_INLINE float f32v_sum(f32v v) {
   float r[WEFT_LANES];
   f32v_store(r, v);

@@ -1,4 +1,5 @@
-/* rows.c (reference) - reductions, softmax and normalisations of one row, in double. */
+/* rows.c (reference) - reductions, softmax, normalisations and rotary embedding of one row, in
+ * double. */
 #include "kernels/reference/double_math.h"
 #include "kernels/target.h"
 
@@ -68,4 +69,21 @@ void WEFT_KERNEL_NAME(layer_norm_f32)(size_t n, const float *x, const float *sca
 void WEFT_KERNEL_NAME(rms_norm_f32)(size_t n, const float *x, const float *scale, const float *bias,
                                     float epsilon, float *y) {
   normalise(n, x, 0, scale, bias, (double)epsilon, y);
+}
+
+static void turn(double c, double s, float *a, float *b) {
+  double real = *a * c - *b * s, imaginary = *a * s + *b * c;
+  *a = (float)real, *b = (float)imaginary;
+}
+
+void WEFT_KERNEL_NAME(rotary_halves_f32)(size_t n, const float *x, const float *cosines,
+                                         const float *sines, float *y) {
+  for (size_t i = 0; i < 2 * n; i++) y[i] = x[i];
+  for (size_t i = 0; i < n; i++) turn(cosines[i], sines[i], &y[i], &y[n + i]);
+}
+
+void WEFT_KERNEL_NAME(rotary_interleaved_f32)(size_t n, const float *x, const float *cosines,
+                                              const float *sines, float *y) {
+  for (size_t i = 0; i < 2 * n; i++) y[i] = x[i];
+  for (size_t i = 0; i < n; i++) turn(cosines[i], sines[i], &y[2 * i], &y[2 * i + 1]);
 }

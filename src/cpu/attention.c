@@ -47,7 +47,8 @@ bool weft_cpu_takes_attention(const weft_node *node, uint32_t input, const weft_
 static uint64_t length_of(const attention_run *run, uint64_t batch) {
   const attention_state *state = run->state;
   if (state->lengths == NULL) return state->keys;
-  return (uint64_t)weft_integer_at(state->lengths, run->lengths, batch);
+  uint64_t at = state->lengths->elements > 1 ? batch : 0;
+  return (uint64_t)weft_integer_at(state->lengths, run->lengths, at);
 }
 
 static weft_status check_lengths(const attention_run *run, weft_error *error) {
@@ -235,11 +236,8 @@ static weft_status prepare_mask(attention_state *state, const weft_cpu *cpu, wef
     WEFT_TRY(weft_operand_require_f32(&state->mask, error));
     weft_array_set_dense(&read);
   }
-  int64_t strides[3];
-  for (int32_t i = 0; i < 3; i++) {
-    int32_t from = i - 4 + read.rank;
-    strides[i] = from >= 0 && read.dims[from] != 1 ? read.strides[from] : 0;
-  }
+  int64_t strides[4];
+  weft_broadcast_strides(&read, 4, strides);
   state->mask_strides[0] = strides[0];
   state->mask_strides[1] = strides[1];
   state->args.mask_head_stride = (size_t)strides[1];

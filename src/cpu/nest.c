@@ -10,12 +10,20 @@ void weft_nest_init(weft_nest *nest, int32_t rank, const int64_t *dims) {
   for (int32_t i = 0; i < rank; i++) nest->dims[i] = dims[i];
 }
 
-void weft_nest_add(weft_nest *nest, int32_t rank, const int64_t *dims, const int64_t *strides) {
-  int64_t *own = nest->strides[nest->array_count++];
-  for (int32_t i = 0; i < nest->rank; i++) {
-    int32_t from = i - nest->rank + rank;
-    own[i] = from >= 0 && dims[from] != 1 ? strides[from] : 0;
+static void broadcast(int32_t to_rank, int32_t rank, const int64_t *dims, const int64_t *strides,
+                      int64_t *out) {
+  for (int32_t i = 0; i < to_rank; i++) {
+    int32_t from = i - to_rank + rank;
+    out[i] = from >= 0 && dims[from] != 1 ? strides[from] : 0;
   }
+}
+
+void weft_broadcast_strides(const weft_array *array, int32_t rank, int64_t *strides) {
+  broadcast(rank, array->rank, array->dims, array->strides, strides);
+}
+
+void weft_nest_add(weft_nest *nest, int32_t rank, const int64_t *dims, const int64_t *strides) {
+  broadcast(nest->rank, rank, dims, strides, nest->strides[nest->array_count++]);
 }
 
 static bool joins(const weft_nest *nest, int32_t outer, int32_t inner) {

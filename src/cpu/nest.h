@@ -21,6 +21,9 @@ void weft_nest_add(weft_nest *nest, int32_t rank, const int64_t *dims, const int
 /* Drops dimensions of 1 and joins neighbours that every array walks as one. */
 void weft_nest_collapse(weft_nest *nest);
 
+/* Strides of an array that broadcasts to `rank` dimensions: 0 where it repeats. */
+void weft_broadcast_strides(const weft_array *array, int32_t rank, int64_t *strides);
+
 /* Offsets (in elements) of every array at element `linear`; `index`, if not NULL, receives the
  * coordinates. */
 void weft_nest_locate(const weft_nest *nest, uint64_t linear, int64_t *offsets, int64_t *index);

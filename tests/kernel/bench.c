@@ -69,6 +69,10 @@ static void run_norm(const call *c) {
   c->f.norm(N, bench_memory(0), bench_memory(2), bench_memory(2), 1e-5f, bench_memory(1));
 }
 
+static void run_rotary(const call *c) {
+  c->f.rotary(N / 2, bench_memory(0), bench_memory(2), bench_memory(2) + N / 2, bench_memory(1));
+}
+
 static void fill_inputs(void) {
   fill_floats(FILL_SMALL, N, bench_memory(0));
   fill_floats(FILL_SMALL, N, bench_memory(2));
@@ -90,6 +94,7 @@ BENCH(select_f32, select, N * 13)
 BENCH(reduce_f32, reduce, N * 4)
 BENCH(convert, convert, N * 6)
 BENCH(norm_f32, norm, N * 16)
+BENCH(rotary_f32, rotary, N * 12)
 
 /* ---- matrix products
  * ----------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ typedef struct call {
     weft_reduce_f32_fn *reduce;
     weft_convert_fn *convert;
     weft_norm_f32_fn *norm;
+    weft_rotary_f32_fn *rotary;
     weft_gemm_pack_f32_fn *pack;
     weft_gemm_f32_fn *gemm;
     weft_attention_f32_fn *attention;

@@ -278,3 +278,23 @@ void check_norm_f32(const weft_kernels *target, const char *kernel, weft_norm_f3
     compare(&s, "in place, n, result:", n, x, want, magnitude, x);
   }
 }
+
+void check_rotary_f32(const weft_kernels *target, const char *kernel, weft_rotary_f32_fn *f,
+                      weft_rotary_f32_fn *reference, double tolerance) {
+  subject s = {target->target, kernel, tolerance};
+  for (size_t i = 0; i < LENGTHS * 4; i++) {
+    size_t n = lengths[i % LENGTHS] / 2, bytes = n * sizeof(float);
+    float *x = slot_place(0, 2 * bytes, 4), *y = slot_place(1, 2 * bytes, 4);
+    float *cosines = slot_place(2, bytes, 4), *sines = slot_place(3, bytes, 4);
+    fill_floats(i / LENGTHS ? FILL_WIDE : FILL_SMALL, 2 * n, x);
+    fill_floats(FILL_SMALL, n, cosines), fill_floats(FILL_SMALL, n, sines);
+    for (size_t j = 0; j < 2 * n; j++) magnitude[j] = 2 * (i / LENGTHS ? 20 : 1);
+    reference(n, x, cosines, sines, want);
+    f(n, x, cosines, sines, y);
+    compare(&s, "n, x:", 2 * n, y, want, magnitude, x);
+    expect_intact(&s, 1, n);
+    f(n, x, cosines, sines, x);
+    compare(&s, "in place, n, result:", 2 * n, x, want, magnitude, x);
+    expect_intact(&s, 0, n);
+  }
+}
