@@ -13,7 +13,7 @@ ELEMENT = {
     "bf16": TensorProto.BFLOAT16, "i8": TensorProto.INT8, "u8": TensorProto.UINT8,
     "i16": TensorProto.INT16, "u16": TensorProto.UINT16, "i32": TensorProto.INT32,
     "u32": TensorProto.UINT32, "i64": TensorProto.INT64, "u64": TensorProto.UINT64,
-    "bool": TensorProto.BOOL,
+    "bool": TensorProto.BOOL, "i4": TensorProto.INT4, "u4": TensorProto.UINT4,
 }
 IR_VERSION = 8  # the last one that every peer of the last years reads
 
@@ -64,14 +64,15 @@ class Graph:
     def constant(self, value, dtype=np.float32):
         return self.node("Constant", value=numpy_helper.from_array(np.asarray(value, dtype)))
 
-    def node(self, op, *inputs, outputs=1, out=None, domain="", **attributes):
-        """Adds a node. Answers the output's name, or a list of them when `outputs` > 1. `out`: the
-        name to use."""
-        name = self.unique(f"{self._scope}/{op}")
-        names = [out] if out else [f"{name}_output_{i}" for i in range(outputs)]
+    def node(self, op, *inputs, outputs=1, out=None, name=None, domain="", **attributes):
+        """Adds a node. Answers the output's name, or a list of them when there are several. `out`,
+        `name`: the names to use instead of made-up ones; `out` may be a list."""
+        name = name or self.unique(f"{self._scope}/{op}")
+        names = out or [f"{name}_output_{i}" for i in range(outputs)]
+        names = [names] if isinstance(names, str) else names
         self.nodes.append(helper.make_node(op, list(inputs), names, name=name, domain=domain,
                                            **attributes))
-        return names if outputs > 1 else names[0]
+        return names if len(names) > 1 else names[0]
 
     def __getattr__(self, op):
         if not op[0].isupper():
@@ -82,11 +83,11 @@ class Graph:
         return helper.make_graph(self.nodes, self.name, self.inputs, self.outputs,
                                  self.initializers)
 
-    def model(self, producer="weft-tests"):
+    def model(self, producer="weft-tests", ir_version=None):
         opsets = [helper.make_opsetid("", self.opset)]
         opsets += [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]
         return helper.make_model(self.graph(), opset_imports=opsets, functions=self.functions,
-                                 ir_version=max(IR_VERSION, 9 if self.opset > 20 else 0),
+                                 ir_version=ir_version or (9 if self.opset > 20 else IR_VERSION),
                                  producer_name=producer)
 
 
