@@ -295,6 +295,57 @@ weft_value_id weft_call_dims(weft_call *call, weft_value_id x, uint32_t start, u
   return WEFT_CALL_NODE(call, WEFT_OP_SHAPE, &attributes, x);
 }
 
+weft_value_id weft_call_extent(weft_call *call, weft_value_id x, uint32_t axis) {
+  weft_value_id dim = weft_call_dims(call, x, axis, axis + 1);
+  return weft_call_view(call, WEFT_VIEW_SQUEEZE, weft_axes_one(0), dim);
+}
+
+static weft_value_id constant_in_shape(weft_call *call, weft_value_id x, const weft_shape *shape) {
+  const weft_value *value = value_of(call, x);
+  weft_value_id out = WEFT_VALUE_NONE;
+  call->status =
+      weft_graph_add_constant(call->lowering->graph, constant_name(call), value->dtype, shape,
+                              weft_buffer_retain(value->data), &out, call->lowering->error);
+  return out;
+}
+
+weft_value_id weft_call_in_shape(weft_call *call, weft_value_id x, const char *input,
+                                 const weft_shape *shape) {
+  const weft_value *value = value_of(call, x);
+  uint64_t have, need;
+  if (call->status != WEFT_OK || weft_shape_equal(&value->shape, shape)) return x;
+  bool fixed = weft_shape_is_fixed(&value->shape) &&
+               weft_shape_elements(&value->shape, &have, NULL) == WEFT_OK;
+  if (weft_shape_elements(shape, &need, NULL) != WEFT_OK || (fixed && have != need)) {
+    char text[2][160];
+    const weft_shape *const shapes[] = {&value->shape, shape};
+    for (int i = 0; i < 2; ++i) {
+      weft_text to = {.buffer = text[i], .size = sizeof text[i]};
+      weft_shape_print(call->lowering->graph, shapes[i], &to);
+    }
+    weft_call_fail(call, WEFT_INVALID_MODEL, "its %s are %s, but %s is needed", input, text[0],
+                   text[1]);
+    return WEFT_VALUE_NONE;
+  }
+  if (value->kind == WEFT_VALUE_CONSTANT && value->data) return constant_in_shape(call, x, shape);
+  return weft_call_reshape(call, x, weft_call_integers(call, shape->dims, shape->rank));
+}
+
+weft_value_id weft_call_slice(weft_call *call, weft_value_id x, int64_t axis, int64_t start,
+                              int64_t end, int64_t step) {
+  weft_attributes attributes = {.view = {.kind = WEFT_VIEW_SLICE}};
+  weft_value_id from = WEFT_CALL_INTEGERS(call, start), to = WEFT_CALL_INTEGERS(call, end);
+  weft_value_id along = WEFT_CALL_INTEGERS(call, axis), by = WEFT_CALL_INTEGERS(call, step);
+  return WEFT_CALL_NODE(call, WEFT_OP_VIEW, &attributes, x, from, to, along, by);
+}
+
+weft_value_id weft_call_slice_to(weft_call *call, weft_value_id x, int64_t axis,
+                                 weft_value_id end) {
+  weft_attributes attributes = {.view = {.kind = WEFT_VIEW_SLICE}};
+  weft_value_id from = WEFT_CALL_INTEGERS(call, 0), along = WEFT_CALL_INTEGERS(call, axis);
+  return WEFT_CALL_NODE(call, WEFT_OP_VIEW, &attributes, x, from, end, along);
+}
+
 weft_value_id weft_call_concat(weft_call *call, int32_t axis, const weft_value_id *inputs,
                                uint32_t count) {
   weft_attributes attributes = {.axis = {.axis = axis}};
@@ -323,6 +374,16 @@ weft_value_id weft_call_count_up(weft_call *call, weft_value_id count) {
 
 weft_value_id weft_call_matmul(weft_call *call, weft_value_id a, weft_value_id b) {
   return WEFT_CALL_NODE(call, WEFT_OP_MATMUL, NULL, a, b);
+}
+
+weft_value_id weft_call_split_heads(weft_call *call, weft_value_id x, int64_t heads) {
+  weft_value_id y = weft_call_reshape(call, x, WEFT_CALL_INTEGERS(call, 0, 0, heads, -1));
+  return WEFT_CALL_TRANSPOSE(call, y, 0, 2, 1, 3);
+}
+
+weft_value_id weft_call_join_heads(weft_call *call, weft_value_id x) {
+  weft_value_id y = WEFT_CALL_TRANSPOSE(call, x, 0, 2, 1, 3);
+  return weft_call_reshape(call, y, WEFT_CALL_INTEGERS(call, 0, 0, -1));
 }
 
 weft_value_id weft_call_swap_last(weft_call *call, weft_value_id x) {

@@ -114,8 +114,17 @@ weft_value_id weft_call_view(weft_call *call, weft_view_kind kind, weft_axes axe
                  (weft_axes){sizeof((const int8_t[]){__VA_ARGS__}), {__VA_ARGS__}}, (x))
 weft_value_id weft_call_reshape(weft_call *call, weft_value_id x, weft_value_id shape);
 weft_value_id weft_call_expand(weft_call *call, weft_value_id x, weft_value_id shape);
-/* The dimensions [start, end) of x as integers. */
+/* x in another fixed shape. A constant shares its bytes with x and needs no node. Fails, naming the
+ * input ("scales"), when x has another number of elements. */
+weft_value_id weft_call_in_shape(weft_call *call, weft_value_id x, const char *input,
+                                 const weft_shape *shape);
+/* x[start:end:step] along an axis; the first with numbers, the second with a list of one as end. */
+weft_value_id weft_call_slice(weft_call *call, weft_value_id x, int64_t axis, int64_t start,
+                              int64_t end, int64_t step);
+weft_value_id weft_call_slice_to(weft_call *call, weft_value_id x, int64_t axis, weft_value_id end);
+/* The dimensions [start, end) of x as integers; one of them as a scalar. */
 weft_value_id weft_call_dims(weft_call *call, weft_value_id x, uint32_t start, uint32_t end);
+weft_value_id weft_call_extent(weft_call *call, weft_value_id x, uint32_t axis);
 weft_value_id weft_call_concat(weft_call *call, int32_t axis, const weft_value_id *inputs,
                                uint32_t count);
 weft_value_id weft_call_gather(weft_call *call, int32_t axis, weft_value_id data,
@@ -125,6 +134,12 @@ weft_value_id weft_call_reduce(weft_call *call, weft_reduce_kind kind, weft_axes
 /* 0, 1, ..., count - 1; count: an i64 scalar. */
 weft_value_id weft_call_count_up(weft_call *call, weft_value_id count);
 weft_value_id weft_call_matmul(weft_call *call, weft_value_id a, weft_value_id b);
+/* [B,S,H D] -> [B,H,S,D] and back. */
+weft_value_id weft_call_split_heads(weft_call *call, weft_value_id x, int64_t heads);
+weft_value_id weft_call_join_heads(weft_call *call, weft_value_id x);
+/* x [B,H,S,D] turned; positions may be NONE. See graph.h. In onnx_ops_rotary.c. */
+weft_value_id weft_call_rotary(weft_call *call, weft_value_id x, weft_value_id cosines,
+                               weft_value_id sines, weft_value_id positions, bool interleaved);
 /* x with its last two axes swapped. */
 weft_value_id weft_call_swap_last(weft_call *call, weft_value_id x);
 weft_value_id weft_call_cast(weft_call *call, weft_value_id x, weft_dtype dtype);

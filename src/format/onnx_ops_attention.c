@@ -1,6 +1,6 @@
-/* onnx_ops_attention.c - Attention (opset 23 on): to the core op where that says all, with the mask
- * made of the causal, window and padding rules where needed; written out as products and a softmax
- * where scores are asked for or capped. Row in onnx_ops.inc.
+/* onnx_ops_attention.c - Attention (opset 23 on): to the core op, with a mask made of those causal,
+ * window and padding rules that the core op does not have; written out as products and a softmax
+ * where scores are asked for. Row in onnx_ops.inc.
  *
  * Shapes: q [B,H,S,D], k [B,G,L,D], v [B,G,L,E] (G divides H), past k [B,G,P,D], past v [B,G,P,E];
  * T = P + L. With rank 3 the heads are in the last axis: [B,S,H D]. */
@@ -10,20 +10,19 @@
 
 typedef struct attention {
   weft_call *call;
-  weft_value_id q, k, v, past_k, mask, lengths; /* lengths: of each sequence, without padding */
+  weft_value_id q, k, v, past_k, mask, lengths; /* lengths [B]: of each sequence, without padding */
   weft_dtype dtype;
-  bool causal, heads_last;
+  bool causal, heads_last, keeps_scores; /* the scores are an output too */
+  bool aligned;                          /* the last query stands at the last key */
   double scale, softcap;
   int64_t left, right, mode;
 } attention;
 
-/* [B,S,H D] -> [B,H,S,D] */
 static weft_value_id split_heads(weft_call *call, weft_value_id x, const char *heads_name) {
   int64_t heads = weft_call_int(call, heads_name, 0);
   if (weft_call_rank(call, x) != 3) return x;
   if (heads < 1) weft_call_fail(call, WEFT_INVALID_MODEL, "attribute '%s' is missing", heads_name);
-  weft_value_id y = weft_call_reshape(call, x, WEFT_CALL_INTEGERS(call, 0, 0, heads, -1));
-  return WEFT_CALL_TRANSPOSE(call, y, 0, 2, 1, 3);
+  return weft_call_split_heads(call, x, heads);
 }
 
 static weft_dim fixed_dim(weft_call *call, weft_value_id x, uint32_t axis) {
@@ -50,25 +49,28 @@ static weft_value_id repeat_heads(weft_call *call, weft_value_id x, weft_dim hea
 }
 
 static weft_value_id append(weft_call *call, weft_value_id past, weft_value_id x) {
-  return past == NONE ? x : weft_call_concat(call, 2, (const weft_value_id[]){past, x}, 2);
+  return past == NONE ? x : WEFT_CALL_NODE(call, WEFT_OP_APPEND, NULL, past, x);
 }
 
-static weft_value_id extent(weft_call *call, weft_value_id x, uint32_t axis) {
-  weft_value_id dim = weft_call_dims(call, x, axis, axis + 1);
-  return weft_call_view(call, WEFT_VIEW_SQUEEZE, weft_axes_one(0), dim);
+/* [B] -> [B,1,1,1] */
+static weft_value_id per_sequence(weft_call *call, weft_value_id lengths) {
+  if (lengths == NONE) return NONE;
+  weft_value_id wide = weft_call_cast(call, lengths, WEFT_I64);
+  return weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_range(1, 4), wide);
 }
 
 /* ---- the additive mask ----------------------------------------------------------------------- */
 
 /* Position of each query among the keys: its row plus what comes before, [S,1] or [B,1,S,1]. */
-static weft_value_id query_positions(attention *a) {
+static weft_value_id query_positions(attention *a, weft_value_id lengths) {
   weft_call *call = a->call;
-  weft_value_id rows = weft_call_count_up(call, extent(call, a->q, 2));
+  weft_value_id queries = weft_call_extent(call, a->q, 2);
+  weft_value_id rows = weft_call_count_up(call, queries);
   rows = weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_one(1), rows);
   if (a->past_k != NONE)
-    return weft_call_map2(call, WEFT_EXPR_ADD, rows, extent(call, a->past_k, 2));
-  if (a->lengths == NONE) return rows;
-  weft_value_id before = weft_call_map2(call, WEFT_EXPR_SUB, a->lengths, extent(call, a->q, 2));
+    return weft_call_map2(call, WEFT_EXPR_ADD, rows, weft_call_extent(call, a->past_k, 2));
+  if (lengths == NONE) return rows;
+  weft_value_id before = weft_call_map2(call, WEFT_EXPR_SUB, lengths, queries);
   return weft_call_map2(call, WEFT_EXPR_ADD, rows, before);
 }
 
@@ -80,9 +82,11 @@ static void require(weft_formula *formula, uint32_t *seen, uint32_t rule) {
 /* 0 where a query (position x0) may see a key (x1; x2: how many there are), -inf elsewhere. */
 static weft_value_id rule_mask(attention *a) {
   weft_call *call = a->call;
-  weft_value_id keys = weft_call_count_up(call, extent(call, a->k, 2));
-  bool padded = a->lengths != NONE;
-  const weft_value_id inputs[] = {query_positions(a), keys, a->lengths};
+  weft_value_id lengths = per_sequence(call, a->lengths);
+  weft_value_id positions = query_positions(a, lengths);
+  weft_value_id keys = weft_call_count_up(call, weft_call_extent(call, a->k, 2));
+  bool padded = lengths != NONE;
+  const weft_value_id inputs[] = {positions, keys, lengths};
   weft_formula f = weft_formula_begin(call, inputs, padded ? 3 : 2);
   uint32_t seen = NONE;
   if (padded) require(&f, &seen, F2(LESS, 1, 2));
@@ -117,13 +121,7 @@ static weft_value_id additive_mask(attention *a) {
   return weft_formula_end(&f);
 }
 
-/* Whether the core op's `causal` means the same: the last query sees the last key. */
-static bool is_plain_causal(const attention *a, weft_value_id new_keys) {
-  const weft_shape *q = weft_call_shape(a->call, a->q), *k = weft_call_shape(a->call, new_keys);
-  return a->causal && a->lengths == NONE && a->left < 0 && a->right < 0 && q->rank == 4 &&
-         k->rank == 4 && q->dims[2] == k->dims[2];
-}
-
+/* The mask for the rules that are still in `a`. */
 static weft_value_id whole_mask(attention *a) {
   weft_value_id mask = additive_mask(a);
   if (mask != NONE) mask = pad_mask(a, mask);
@@ -147,9 +145,12 @@ static weft_value_id guarded_softmax(attention *a, weft_value_id scores, weft_va
 
 /* scale q k^T [-> cap] [+ mask] -> softmax -> v, giving the scores of one stage as an output too.
  */
-static weft_value_id written_out(attention *a, weft_value_id mask) {
+static weft_value_id written_out(attention *a) {
   weft_call *call = a->call;
-  weft_value_id products = weft_call_matmul(call, a->q, weft_call_swap_last(call, a->k));
+  weft_value_id mask = whole_mask(a);
+  weft_dim heads = fixed_dim(call, a->q, 1);
+  weft_value_id k = repeat_heads(call, a->k, heads), v = repeat_heads(call, a->v, heads);
+  weft_value_id products = weft_call_matmul(call, a->q, weft_call_swap_last(call, k));
   weft_value_id stages[4];
   weft_formula f = WEFT_FORMULA(call, products);
   F2(MUL, 0, NUMBER(a->scale));
@@ -166,14 +167,32 @@ static weft_value_id written_out(attention *a, weft_value_id mask) {
                    (long long)a->mode);
   else
     weft_call_output(call, 3, stages[a->mode]);
-  weft_value_id y = weft_call_matmul(call, stages[3], a->v);
+  weft_value_id y = weft_call_matmul(call, stages[3], v);
   return a->heads_last ? WEFT_CALL_TRANSPOSE(call, y, 0, 2, 1, 3) : y;
 }
 
-static weft_value_id core_attention(attention *a, bool causal, weft_value_id mask) {
-  weft_attributes attributes = {
-      .attention = {.scale = (float)a->scale, .causal = causal, .heads_last = a->heads_last}};
-  return WEFT_CALL_NODE(a->call, WEFT_OP_ATTENTION, &attributes, a->q, a->k, a->v, mask);
+/* The rules that the core op has go into its attributes, the others into the mask. It counts
+ * positions from the last key, so that those of position need `aligned`; of lengths too where no
+ * position is asked for. */
+static weft_value_id core_attention(attention *a) {
+  bool by_position = a->causal || a->left >= 0 || a->right >= 0;
+  bool has_rules = a->aligned && a->lengths == NONE && (a->causal || a->right < 0) &&
+                   a->left < INT32_MAX;
+  weft_attributes attributes = {.attention = {.scale = (float)a->scale,
+                                              .softcap = (float)a->softcap,
+                                              .heads_last = a->heads_last}};
+  weft_value_id lengths = NONE;
+  if (has_rules) {
+    attributes.attention.causal = a->causal;
+    if (a->left >= 0) attributes.attention.window = a->left + 1;
+    a->causal = false;
+    a->left = a->right = -1;
+  } else if (!by_position) {
+    lengths = a->lengths;
+    a->lengths = NONE;
+  }
+  weft_value_id mask = whole_mask(a);
+  return WEFT_CALL_NODE(a->call, WEFT_OP_ATTENTION, &attributes, a->q, a->k, a->v, mask, lengths);
 }
 
 static void read_attributes(attention *a) {
@@ -188,11 +207,10 @@ static void read_attributes(attention *a) {
   a->scale = weft_call_float(call, "scale", 1 / __builtin_sqrt((double)size));
 }
 
-/* [B] -> [B,1,1,1] */
-static weft_value_id per_sequence(weft_call *call, weft_value_id lengths) {
-  if (lengths == NONE) return NONE;
-  weft_value_id wide = weft_call_cast(call, lengths, WEFT_I64);
-  return weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_range(1, 4), wide);
+/* As many queries as new keys: then the last of both are neighbours. */
+static bool is_aligned(weft_call *call, weft_value_id q, weft_value_id k) {
+  const weft_shape *queries = weft_call_shape(call, q), *keys = weft_call_shape(call, k);
+  return queries->rank == 4 && keys->rank == 4 && queries->dims[2] == keys->dims[2];
 }
 
 void weft_onnx_attention(weft_call *call) {
@@ -201,24 +219,19 @@ void weft_onnx_attention(weft_call *call) {
                  .q = split_heads(call, q, "q_num_heads"),
                  .mask = weft_call_input(call, 3),
                  .past_k = weft_call_input(call, 4),
-                 .lengths = per_sequence(call, weft_call_input(call, 6)),
+                 .lengths = weft_call_input(call, 6),
                  .dtype = weft_call_dtype(call, q),
-                 .heads_last = weft_call_rank(call, q) == 3};
-  weft_value_id new_k = split_heads(call, weft_call_input(call, 1), "kv_num_heads");
-  weft_value_id new_v = split_heads(call, weft_call_input(call, 2), "kv_num_heads");
+                 .heads_last = weft_call_rank(call, q) == 3,
+                 .keeps_scores = weft_call_wants(call, 3)};
+  weft_value_id k = split_heads(call, weft_call_input(call, 1), "kv_num_heads");
+  weft_value_id v = split_heads(call, weft_call_input(call, 2), "kv_num_heads");
   read_attributes(&a);
-  weft_value_id k = append(call, a.past_k, new_k);
-  weft_value_id v = append(call, weft_call_input(call, 5), new_v);
-  weft_call_output(call, 1, k);
-  weft_call_output(call, 2, v);
-  weft_dim heads = fixed_dim(call, a.q, 1);
-  a.k = repeat_heads(call, k, heads);
-  a.v = repeat_heads(call, v, heads);
-  bool core = a.softcap == 0 && !weft_call_wants(call, 3);
-  bool causal = core && is_plain_causal(&a, new_k);
-  a.causal = a.causal && !causal;
-  weft_value_id mask = whole_mask(&a);
-  weft_value_id y = core ? core_attention(&a, causal, mask) : written_out(&a, mask);
+  a.aligned = is_aligned(call, a.q, k);
+  a.k = append(call, a.past_k, k);
+  a.v = append(call, weft_call_input(call, 5), v);
+  weft_call_output(call, 1, a.k);
+  weft_call_output(call, 2, a.v);
+  weft_value_id y = a.keeps_scores ? written_out(&a) : core_attention(&a);
   if (a.heads_last) y = weft_call_reshape(call, y, WEFT_CALL_INTEGERS(call, 0, 0, -1));
   weft_call_output(call, 0, y);
 }

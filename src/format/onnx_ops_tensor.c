@@ -71,11 +71,6 @@ void weft_onnx_constant_of_shape(weft_call *call) {
 
 /* ---- by comparing positions ------------------------------------------------------------------ */
 
-static weft_value_id extent(weft_call *call, weft_value_id x, uint32_t axis) {
-  weft_value_id dim = weft_call_dims(call, x, axis, axis + 1);
-  return weft_call_view(call, WEFT_VIEW_SQUEEZE, weft_axes_one(0), dim);
-}
-
 /* 1 where row + k equals column. */
 void weft_onnx_eye_like(weft_call *call) {
   weft_value_id x = weft_call_input(call, 0);
@@ -83,8 +78,8 @@ void weft_onnx_eye_like(weft_call *call) {
   int64_t k = weft_call_int(call, "k", 0);
   if (weft_call_rank(call, x) != 2)
     weft_call_fail(call, WEFT_INVALID_MODEL, "its input must be a matrix");
-  weft_value_id rows = weft_call_count_up(call, extent(call, x, 0));
-  weft_value_id columns = weft_call_count_up(call, extent(call, x, 1));
+  weft_value_id rows = weft_call_count_up(call, weft_call_extent(call, x, 0));
+  weft_value_id columns = weft_call_count_up(call, weft_call_extent(call, x, 1));
   rows = weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_one(1), rows);
   weft_formula f = WEFT_FORMULA(call, rows, columns);
   weft_formula_cast(&f, F2(EQUAL, F2(ADD, 0, NUMBER((double)k)), 1), dtype);

@@ -156,8 +156,9 @@ weft_status weft_check_node(const weft_graph *graph, const weft_node *node, weft
 /* ---- types ----------------------------------------------------------------------------------- */
 
 /* Inputs, the last letter for all further ones: * any, n numeric, f float, x index (i32 or i64),
- * b bool, c codes (u8, i8 or i32), T the type of input 0, e what the expression takes. Output: T, l
- * i64, i i32, u u8, e the expression's, a the attribute's, - each branch's own. */
+ * b bool, c codes (u8, i8 or i32), q codes of a byte, T and U the types of inputs 0 and 1, z either
+ * of T or a float, s f32, e what the expression takes. Output: T, l i64, i i32, u u8, e the
+ * expression's, a the attribute's, - each branch's own. */
 static const struct {
   const char *inputs;
   char output;
@@ -182,9 +183,9 @@ static const struct {
     [WEFT_OP_IF] = {"b", '-'},
     [WEFT_OP_ROTARY] = {"fTTx", 'T'},
     [WEFT_OP_APPEND] = {"*Tx", 'T'},
-    [WEFT_OP_DEQUANTIZE] = {"cfn", 'a'},
-    [WEFT_OP_QUANTIZE_DYNAMIC] = {"f", 'u'},
-    [WEFT_OP_MATMUL_INTEGER] = {"ccc", 'i'},
+    [WEFT_OP_DEQUANTIZE] = {"cfz", 'a'},
+    [WEFT_OP_QUANTIZE_DYNAMIC] = {"s", 'u'},
+    [WEFT_OP_MATMUL_INTEGER] = {"qqTU", 'i'},
 };
 
 static const weft_expr *expr_of(const weft_node *node) {
@@ -208,8 +209,16 @@ static bool is_good(const weft_inference *at, const weft_node *node, uint32_t in
     return dtype == WEFT_BOOL;
   case 'c':
     return dtype == WEFT_U8 || dtype == WEFT_I8 || dtype == WEFT_I32;
+  case 'q':
+    return dtype == WEFT_U8 || dtype == WEFT_I8;
+  case 's':
+    return dtype == WEFT_F32;
   case 'T':
     return dtype == input_dtype(at, node, 0);
+  case 'U':
+    return dtype == input_dtype(at, node, 1);
+  case 'z':
+    return dtype == input_dtype(at, node, 0) || weft_dtype_is_float(dtype);
   case 'e':
     return dtype == (weft_dtype)expr_of(node)->input_dtypes[input - (node->op == WEFT_OP_MATMUL)];
   default:
@@ -230,6 +239,13 @@ static const char *expected(const weft_inference *at, const weft_node *node, uin
     return "bool";
   case 'c':
     return "u8, i8 or i32";
+  case 'q':
+    return "u8 or i8";
+  case 's':
+    return "f32";
+  case 'U':
+    return weft_dtype_name(input_dtype(at, node, 1));
+  case 'z':
   case 'T':
     return weft_dtype_name(input_dtype(at, node, 0));
   case 'e':

@@ -39,12 +39,15 @@ weft_status weft_infer_rotary(weft_infer *infer) {
 
 enum { APPEND_PAST, APPEND_NEW, APPEND_TOTAL, APPEND_LENGTHS };
 
-/* How long the cache is afterwards: past and new, or a total where the past has room for more. */
+/* How long the cache is afterwards: past and new, or a total unless the past has room for more. */
 static weft_status appended(const weft_infer *infer, weft_dim past, weft_dim added, weft_dim *out) {
   if (!weft_input_has(infer, APPEND_TOTAL)) return weft_dim_add(infer, past, added, out);
+  int64_t count;
+  WEFT_TRY(weft_input_length(infer, APPEND_TOTAL, &count));
+  if (count >= 0 && count != 1) return weft_infer_fail(infer, "needs one total length");
   weft_dim total = weft_input_element(infer, APPEND_TOTAL, 0);
-  *out = WEFT_DIM_UNKNOWN;
-  if (WEFT_DIM_IS_SYMBOL(total) || WEFT_DIM_IS_SYMBOL(past)) return WEFT_OK;
+  if (WEFT_DIM_IS_SYMBOL(total) || WEFT_DIM_IS_SYMBOL(past))
+    return weft_dim_derive(infer, '^', past, total, out);
   *out = past > total ? past : total;
   if (WEFT_DIM_IS_SYMBOL(added) || added <= total) return WEFT_OK;
   return weft_infer_fail(infer, "a cache of %lld cannot take %lld", (long long)total,
@@ -94,19 +97,19 @@ static weft_status check_parameter(const weft_infer *infer, uint32_t input, cons
   *last = divide_up(*last, packed);
   bool good = shape->rank == expected.rank;
   for (int32_t i = 0; good && i < shape->rank; i++)
-    good = weft_dim_meet(&expected.dims[i], shape->dims[i]);
+    good = weft_dim_meet(&(weft_dim){expected.dims[i]}, shape->dims[i]);
   return good ? WEFT_OK
               : weft_infer_fail(infer, "input %u is %s, but %s is needed", input,
                                 WEFT_SHAPE_TEXT(infer, shape), WEFT_SHAPE_TEXT(infer, &expected));
 }
 
-/* The shape of the codes, each counted. */
+/* The shape of the codes, each counted. Behind them a row may have bytes that nobody reads. */
 static weft_status count_codes(const weft_infer *infer, int64_t packed, weft_shape *out) {
   int64_t extent = infer->node->attributes.dequantize.extent;
   if (packed == 1) return WEFT_OK;
   if (out->rank == 0) return weft_infer_fail(infer, "packed codes are a scalar");
-  weft_dim bytes = out->dims[out->rank - 1], needed = divide_up(extent, packed);
-  if (!weft_dim_meet(&needed, bytes))
+  weft_dim bytes = out->dims[out->rank - 1];
+  if (!WEFT_DIM_IS_SYMBOL(bytes) && bytes < divide_up(extent, packed))
     return weft_infer_fail(infer, "%lld codes do not lie in %lld bytes", (long long)extent,
                            (long long)bytes);
   out->dims[out->rank - 1] = extent;

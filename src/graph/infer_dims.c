@@ -6,7 +6,7 @@
 static bool is_compound(weft_str name) {
   for (uint32_t i = 0; i < name.length; i++) {
     char c = name.data[i];
-    if (c == '+' || c == '-' || c == '*' || c == '/' || c == '|') return true;
+    if (c == '+' || c == '-' || c == '*' || c == '/' || c == '|' || c == '^') return true;
   }
   return false;
 }
@@ -24,7 +24,7 @@ weft_status weft_dim_derive(const weft_infer *infer, char operation, weft_dim a,
   weft_graph *graph = infer->at->graph;
   *out = WEFT_DIM_UNKNOWN;
   if (infer->at->fixed || a == WEFT_DIM_UNKNOWN || b == WEFT_DIM_UNKNOWN) return WEFT_OK;
-  bool commutes = operation == '+' || operation == '*' || operation == '|';
+  bool commutes = operation == '+' || operation == '*' || operation == '|' || operation == '^';
   bool swap = !WEFT_DIM_IS_SYMBOL(a) || (WEFT_DIM_IS_SYMBOL(b) && b < a);
   char name[100];
   weft_text text = {.buffer = name, .size = sizeof name};
