@@ -35,7 +35,7 @@ static void build(fixture *f) {
                   reshape = {.view = {.kind = WEFT_VIEW_RESHAPE}},
                   transpose = {.view = {.kind = WEFT_VIEW_TRANSPOSE, .axes = {4, {0, 2, 1, 3}}}},
                   norm = {.norm = {WEFT_NORM_LAYER, -1, 1e-5f}},
-                  attention = {.attention = {0.5f, true, true}};
+                  attention = {.attention = {.scale = 0.5f, .causal = true, .heads_last = true}};
   weft_value_id lengths = add_node(f, 0, WEFT_OP_SHAPE, IDS(x), &shape)->outputs[0];
   weft_value_id wanted = add_node(f, 0, WEFT_OP_CONCAT, IDS(lengths, list), &concat)->outputs[0];
   weft_value_id normed =

@@ -1,87 +1,6 @@
 /* lower_ops.c: what each family of ONNX operators is lowered to, one line per node. Tests of the
  * driver are in lower_graph.c and lower_functions.c. */
-#include "tests/unit/lower_build.h"
-
-/* Inputs x0, x1, ... of these types ("f32[2,n] i64[]"), outputs y0, y1, ... of the node. The
- * nodes are those of the dump, without names. */
-typedef struct operator_case {
-  int64_t opset;
-  const char *op, *inputs, *attributes;
-  uint32_t outputs;
-  const char *nodes;
-} operator_case;
-
-static weft_dtype dtype_of(weft_str name) {
-  for (uint32_t dtype = WEFT_F32; dtype <= WEFT_BF16; ++dtype)
-    if (weft_str_is(name, weft_dtype_name((weft_dtype)dtype))) return (weft_dtype)dtype;
-  return WEFT_DTYPE_NONE;
-}
-
-static weft_str numbered(char letter, uint32_t i) {
-  return weft_arena_format(&built.arena, "%c%u", letter, i);
-}
-
-/* "f32[2,n]" */
-static void add_typed_input(weft_str text, weft_str name) {
-  uint32_t bracket = 0;
-  while (text.data[bracket] != '[') ++bracket;
-  weft_str dims = {text.data + bracket + 1, text.length - bracket - 2};
-  input(name.data, dtype_of((weft_str){text.data, bracket}),
-        weft_arena_copy(&built.arena, dims).data);
-}
-
-static void add_case_node(const operator_case *c, const char *domain) {
-  weft_onnx_node *node = add(c->op, "", "");
-  const char *rest = c->inputs;
-  weft_str piece;
-  node->domain = weft_str_of(domain);
-  while (next_piece(&rest, ' ', &piece)) {
-    weft_str name = numbered('x', node->input_count);
-    add_typed_input(piece, name);
-    *WEFT_ARENA_PUSH(&built.arena, node->inputs, node->input_count) = name;
-  }
-  for (uint32_t i = 0; i < c->outputs; ++i) {
-    weft_str name = numbered('y', i);
-    *WEFT_ARENA_PUSH(&built.arena, node->outputs, node->output_count) = name;
-    output_of(&built.graph, name.data);
-  }
-  attributes(node, c->attributes);
-}
-
-/* Leaves the lines of nodes, up to their names. */
-static void keep_nodes(char *dump) {
-  char *to = dump;
-  for (char *line = dump; *line;) {
-    char *end = line, *next;
-    while (*end != '\n') ++end;
-    next = end + 1;
-    for (char *at = line; at < end && line[0] == '%'; ++at)
-      if (memcmp(at, "  #", 3) == 0) end = at;
-    if (line[0] == '%') {
-      memmove(to, line, (size_t)(end - line));
-      to += end - line;
-      *to++ = '\n';
-    }
-    line = next;
-  }
-  *to = 0;
-}
-
-static void check_cases(const operator_case *cases, uint32_t count, const char *domain) {
-  for (uint32_t i = 0; i < count; ++i) {
-    lowered made;
-    build_begin(domain[0] ? 17 : cases[i].opset);
-    import(&built.model.opsets, &built.model.opset_count, "com.microsoft", 1);
-    add_case_node(&cases[i], domain);
-    lower_model(&made);
-    if (!CHECK_OK(made.status, &made.error)) check_print("  case: %s\n", cases[i].op);
-    keep_nodes(made.dump);
-    CHECK_TEXT(made.dump, cases[i].nodes);
-    weft_graph_release(&made.file.graph);
-    build_end();
-  }
-}
-#define CHECK_CASES(cases, domain) check_cases((cases), sizeof(cases) / sizeof *(cases), (domain))
+#include "tests/unit/lower_cases.h"
 
 static void test_arithmetic(void) {
   static const operator_case cases[] = {
@@ -407,28 +326,18 @@ static void test_attention(void) {
        "%9 f32[2,2,5,8] = view.transpose(%8) axes=0,2,1,3\n"
        "%11 f32[2,5,2,8] = view.reshape(%2, %10)\n"
        "%12 f32[2,2,5,8] = view.transpose(%11) axes=0,2,1,3\n"
-       "%13 i64[1] {8} = shape(%9) start=3 end=4\n"
-       "%14 f32[2,2,1,5,8] = view.unsqueeze(%9) axes=2\n"
-       "%16 f32[2,2,2,5,8] = view.expand(%14, %15)\n"
-       "%18 i64[4] {0,4,-1,8} = concat(%17, %13) axis=0\n"
-       "%19 f32[2,4,5,8] = view.reshape(%16, %18)\n"
-       "%20 i64[1] {8} = shape(%12) start=3 end=4\n"
-       "%21 f32[2,2,1,5,8] = view.unsqueeze(%12) axes=2\n"
-       "%23 f32[2,2,2,5,8] = view.expand(%21, %22)\n"
-       "%25 i64[4] {0,4,-1,8} = concat(%24, %20) axis=0\n"
-       "%26 f32[2,4,5,8] = view.reshape(%23, %25)\n"
-       "%27 f32[3,5] = map(%3) {select(x0, 0, -inf)}\n"
-       "%28 f32[2,3,4,8] = attention(%6, %19, %26, %27) scale=0.5 heads_last\n"
-       "%30 f32[2,3,32] = view.reshape(%28, %29)\n"},
+       "%13 f32[3,5] = map(%3) {select(x0, 0, -inf)}\n"
+       "%14 f32[2,3,4,8] = attention(%6, %9, %12, %13) scale=0.5 heads_last\n"
+       "%16 f32[2,3,32] = view.reshape(%14, %15)\n"},
       {23, "Attention", "f32[1,1,3,8] f32[1,1,5,8] f32[1,1,5,8]", "is_causal=1 scale=0.5", 1,
-       "%3 i64[1] {5} = shape(%1) start=2 end=3\n"
-       "%4 i64[] {5} = view.squeeze(%3) axes=0\n"
-       "%7 i64[5] {0,1,2,3,4} = range(%5, %4, %6)\n"
-       "%8 i64[1] {3} = shape(%0) start=2 end=3\n"
-       "%9 i64[] {3} = view.squeeze(%8) axes=0\n"
-       "%12 i64[3] {0,1,2} = range(%10, %9, %11)\n"
-       "%13 i64[3,1] = view.unsqueeze(%12) axes=1\n"
-       "%14 f32[3,5] = map(%13, %7) {select(less_equal(x1, x0), 0, -inf)}\n"
+       "%3 i64[1] {3} = shape(%0) start=2 end=3\n"
+       "%4 i64[] {3} = view.squeeze(%3) axes=0\n"
+       "%7 i64[3] {0,1,2} = range(%5, %4, %6)\n"
+       "%8 i64[3,1] = view.unsqueeze(%7) axes=1\n"
+       "%9 i64[1] {5} = shape(%1) start=2 end=3\n"
+       "%10 i64[] {5} = view.squeeze(%9) axes=0\n"
+       "%13 i64[5] {0,1,2,3,4} = range(%11, %10, %12)\n"
+       "%14 f32[3,5] = map(%8, %13) {select(less_equal(x1, x0), 0, -inf)}\n"
        "%15 f32[1,1,3,8] = attention(%0, %1, %2, %14) scale=0.5\n"},
       {24, "Attention", "f32[1,1,3,8] f32[1,1,3,8] f32[1,1,3,8]",
        "softcap=2.0 scale=0.5 qk_matmul_output_mode=1", 4,
@@ -447,32 +356,14 @@ static void test_attention(void) {
 static void test_rotary(void) {
   static const operator_case cases[] = {
       {23, "RotaryEmbedding", "f32[b,2,s,8] f32[9,4] f32[9,4] i64[b,s]", "", 1,
-       "%4 f32[b,s,4] = gather(%1, %3) axis=0\n"
-       "%5 f32[b,1,s,4] = view.unsqueeze(%4) axes=1\n"
-       "%6 f32[b,s,4] = gather(%2, %3) axis=0\n"
-       "%7 f32[b,1,s,4] = view.unsqueeze(%6) axes=1\n"
-       "%8 f32[b,2,s,4] = view.split(%0) axes=-1 part=0/2\n"
-       "%9 f32[b,2,s,4] = view.split(%0) axes=-1 part=1/2\n"
-       "%10 f32[b,2,s,4] = map(%8, %5, %9, %7) {sub(mul(x0, x1), mul(x2, x3))}\n"
-       "%11 f32[b,2,s,4] = map(%8, %7, %9, %5) {add(mul(x0, x1), mul(x2, x3))}\n"
-       "%12 f32[b,2,s,8] = concat(%10, %11) axis=-1\n"},
+       "%4 f32[b,2,s,8] = rotary(%0, %1, %2, %3)\n"},
       {23, "RotaryEmbedding", "f32[b,s,16] f32[b,s,2] f32[b,s,2]",
        "num_heads=2 rotary_embedding_dim=4 interleaved=1", 1,
        "%4 f32[b,s,2,8] = view.reshape(%0, %3)\n"
-       "%9 f32[b,s,2,4] = view.slice(%4, %5, %6, %7, %8)\n"
-       "%14 f32[b,s,2,4] = view.slice(%4, %10, %11, %12, %13)\n"
-       "%15 f32[b,s,1,2] = view.unsqueeze(%1) axes=2\n"
-       "%16 f32[b,s,1,2] = view.unsqueeze(%2) axes=2\n"
-       "%21 f32[b,s,2,2] = view.slice(%14, %17, %18, %19, %20)\n"
-       "%26 f32[b,s,2,2] = view.slice(%14, %22, %23, %24, %25)\n"
-       "%27 f32[b,s,2,2] = map(%21, %15, %26, %16) {sub(mul(x0, x1), mul(x2, x3))}\n"
-       "%28 f32[b,s,2,2] = map(%21, %16, %26, %15) {add(mul(x0, x1), mul(x2, x3))}\n"
-       "%29 f32[b,s,2,2,1] = view.unsqueeze(%27) axes=-1\n"
-       "%30 f32[b,s,2,2,1] = view.unsqueeze(%28) axes=-1\n"
-       "%31 f32[b,s,2,2,2] = concat(%29, %30) axis=-1\n"
-       "%33 f32[b,s,2,4] = view.reshape(%31, %32)\n"
-       "%34 f32[b,s,2,8] = concat(%33, %9) axis=-1\n"
-       "%36 f32[b,s,16] = view.reshape(%34, %35)\n"},
+       "%5 f32[b,2,s,8] = view.transpose(%4) axes=0,2,1,3\n"
+       "%6 f32[b,2,s,8] = rotary(%5, %1, %2) interleaved\n"
+       "%7 f32[b,s,2,8] = view.transpose(%6) axes=0,2,1,3\n"
+       "%9 f32[b,s,16] = view.reshape(%7, %8)\n"},
   };
   CHECK_CASES(cases, "");
 }
