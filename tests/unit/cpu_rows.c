@@ -1,4 +1,4 @@
-/* Tests of the ops over rows: attention, softmax, norm, reduce, arg_reduce, against naive loops in
+/* Tests of the ops over rows: softmax, norm, reduce, arg_reduce, against naive loops in
  * double. */
 #include "tests/unit/cpu_step.h"
 
@@ -22,111 +22,6 @@ static double log_of(double x) {
   double y = (x - 1) / (x + 1), power = y, sum = 0;
   for (int i = 1; i < 60; i += 2, power *= y * y) sum += power / i;
   return guess + 2 * sum;
-}
-
-/* ---- attention
- * ----------------------------------------------------------------------------------- */
-
-typedef struct heads {
-  const weft_array *q, *k, *v, *mask; /* mask: [.., T], or [.., 1] */
-  float scale;
-  bool causal, heads_last;
-} heads;
-
-/* Mask element of [b, h, s, t], broadcast. */
-static double mask_at(const bench *bench, const weft_array *mask, const int64_t *at) {
-  uint64_t linear = 0;
-  if (mask == NULL) return 0;
-  for (int32_t i = 0; i < mask->rank; i++)
-    linear = linear * (uint64_t)mask->dims[i] +
-             (uint64_t)(mask->dims[i] == 1 ? 0 : at[4 - mask->rank + i]);
-  return (double)bench_f32(bench, mask, linear);
-}
-
-/* Output [B,H,S,E] element of one query: weights over keys, then the values. */
-static void attend(const bench *bench, const heads *h, int64_t b, int64_t head, int64_t s,
-                   double *out) {
-  int64_t queries = h->q->dims[2], size = h->q->dims[3], keys = h->k->dims[2],
-          values = h->v->dims[3];
-  int64_t count = h->q->dims[1];
-  double *weights = calloc((size_t)keys + 1, sizeof *weights), maximum = -__builtin_inf(), sum = 0;
-  for (int64_t t = 0; t < keys; t++) {
-    double dot = 0;
-    for (int64_t i = 0; i < size; i++)
-      dot += (double)bench_f32(bench, h->q,
-                               (uint64_t)(((b * count + head) * queries + s) * size + i)) *
-             (double)bench_f32(bench, h->k, (uint64_t)(((b * count + head) * keys + t) * size + i));
-    weights[t] = dot * (double)h->scale + mask_at(bench, h->mask, (int64_t[]){b, head, s, t});
-    if (h->causal && t > keys - queries + s) weights[t] = -__builtin_inf();
-    if (weights[t] > maximum) maximum = weights[t];
-  }
-  for (int64_t t = 0; t < keys; t++)
-    sum += weights[t] = maximum == -__builtin_inf() ? 0 : exp_of(weights[t] - maximum);
-  for (int64_t e = 0; e < values; e++) {
-    out[e] = 0;
-    for (int64_t t = 0; t < keys && sum > 0; t++)
-      out[e] +=
-          weights[t] / sum *
-          (double)bench_f32(bench, h->v, (uint64_t)(((b * count + head) * keys + t) * values + e));
-  }
-  free(weights);
-}
-
-static uint64_t count_wrong(const bench *bench, const heads *h, const weft_array *out) {
-  int64_t batch = h->q->dims[0], count = h->q->dims[1], queries = h->q->dims[2],
-          values = h->v->dims[3];
-  double row[64];
-  uint64_t wrong = 0;
-  for (int64_t b = 0; b < batch; b++)
-    for (int64_t head = 0; head < count; head++)
-      for (int64_t s = 0; s < queries; s++) {
-        attend(bench, h, b, head, s, row);
-        int64_t at =
-            h->heads_last ? (b * queries + s) * count + head : (b * count + head) * queries + s;
-        for (int64_t e = 0; e < values; e++)
-          wrong +=
-              !bench_close_to(bench_f32(bench, out, (uint64_t)(at * values + e)), row[e], 2e-5);
-      }
-  return wrong;
-}
-
-static void test_attention(void) {
-  bench b;
-  bench_open(&b, NULL, 3);
-  for (int round = 0; round < 150; round++) {
-    int64_t batch = 1 + (int64_t)bench_below(&b, 2), count = 1 + (int64_t)bench_below(&b, 3);
-    int64_t queries = 1 + (int64_t)bench_below(&b, 40),
-            keys = queries + (int64_t)bench_below(&b, 40);
-    int64_t size = 1 + (int64_t)bench_below(&b, 40), values = 1 + (int64_t)bench_below(&b, 40);
-    heads h = {.scale = 0.3f, .causal = bench_below(&b, 3) == 0, .heads_last = bench_below(&b, 2)};
-    bench_strides form = (bench_strides)bench_below(&b, 3);
-    h.q = bench_random(&b, WEFT_F32, 4, (int64_t[]){batch, count, queries, size}, form);
-    h.k = bench_random(&b, WEFT_F32, 4, (int64_t[]){batch, count, keys, size}, form);
-    h.v = bench_random(&b, WEFT_F32, 4, (int64_t[]){batch, count, keys, values}, form);
-    int64_t mask_dims[4] = {batch, count, queries, keys};
-    int32_t mask_rank = (int32_t)bench_below(&b, 5);
-    for (int i = 0; i < 4; i++)
-      if (bench_below(&b, 3) == 0) mask_dims[i] = 1;
-    if (bench_below(&b, 3) > 0) {
-      weft_array *mask = bench_random(&b, WEFT_F32, mask_rank, mask_dims + 4 - mask_rank, form);
-      for (uint64_t i = 0; i < mask->elements; i++)
-        if (bench_below(&b, 4) == 0) bench_set_f32(&b, mask, i, -__builtin_inff());
-      h.mask = mask;
-    }
-    int64_t dims[4] = {batch, h.heads_last ? queries : count, h.heads_last ? count : queries,
-                       values};
-    weft_array *out = bench_array(&b, WEFT_F32, 4, dims, BENCH_DENSE);
-    weft_attributes attributes = {
-        .attention = {.scale = h.scale, .causal = h.causal, .heads_last = h.heads_last}};
-    const weft_array *inputs[] = {h.q, h.k, h.v, h.mask};
-    CHECK_OK(bench_run(&b, WEFT_OP_ATTENTION, &attributes, inputs, h.mask ? 4 : 3, out), &b.error);
-    if (!CHECK_INT(count_wrong(&b, &h, out), 0))
-      check_print("  round %d: S %lld T %lld D %lld E %lld mask rank %d\n", round,
-                  (long long)queries, (long long)keys, (long long)size, (long long)values,
-                  h.mask ? mask_rank : -1);
-    bench_clear(&b);
-  }
-  bench_close(&b);
 }
 
 /* ---- softmax
@@ -447,7 +342,6 @@ static void test_arg_reduce(void) {
 }
 
 int main(void) {
-  CHECK_RUN(test_attention);
   CHECK_RUN(test_softmax);
   CHECK_RUN(test_norm);
   CHECK_RUN(test_reduce);
