@@ -103,10 +103,50 @@ static void test_foreign_growth(void) {
   CHECK_INT(wrong, 0);
 }
 
+#if defined(__wasm64__)
+#define GIB         (1ull << 30)
+#define MEMORY_MOST (8 * GIB) /* tests/CMakeLists.txt */
+
+/* A block of `bytes` with marks at both ends and beside each address that 32 bits cannot tell from
+ * a lower one. */
+static unsigned char *mark(size_t bytes, unsigned char value) {
+  unsigned char *memory = heap.allocate(heap.user, bytes, 64);
+  if (!CHECK(memory != NULL)) return NULL;
+  CHECK_INT((uintptr_t)memory % 64, 0);
+  memory[0] = memory[bytes - 1] = value;
+  for (size_t at = GIB; at < bytes; at += GIB) memory[at] = value;
+  return memory;
+}
+static bool is_marked(const unsigned char *memory, size_t bytes, unsigned char value) {
+  bool good = memory[0] == value && memory[bytes - 1] == value;
+  for (size_t at = GIB; at < bytes; at += GIB) good = good && memory[at] == value;
+  return good;
+}
+
+static void test_beyond_4_gib(void) {
+  unsigned char *low = mark(3 * GIB - 5, 1), *high = mark(4 * GIB + 100, 2);
+  if (!low || !high) return;
+  CHECK(high > low && (uintptr_t)high + 4 * GIB > 7 * GIB);
+  churn(5, 2000);
+  CHECK(is_marked(low, 3 * GIB - 5, 1));
+  CHECK(is_marked(high, 4 * GIB + 100, 2));
+  size_t pages = memory_pages();
+  heap.release(heap.user, low, 3 * GIB - 5);
+  churn(6, 2000);
+  CHECK(is_marked(high, 4 * GIB + 100, 2));
+  heap.release(heap.user, high, 4 * GIB + 100);
+  unsigned char *both = mark(7 * GIB, 3); /* their memory is one block again */
+  if (both) heap.release(heap.user, both, 7 * GIB);
+  CHECK_INT(memory_pages(), pages);
+}
+#else
+#define MEMORY_MOST (2ull << 30)
+#endif
+
 static void test_refuses_what_the_host_refuses(void) {
   CHECK(heap.allocate(heap.user, SIZE_MAX, 64) == NULL);
   CHECK(heap.allocate(heap.user, SIZE_MAX - 128, 64) == NULL);
-  CHECK(heap.allocate(heap.user, (size_t)3800 << 20, 64) == NULL);
+  CHECK(heap.allocate(heap.user, MEMORY_MOST, 64) == NULL);
   fill(&slots[0], 1000, 7);
   drop(&slots[0]);
 }
@@ -132,6 +172,9 @@ int run(void) {
   CHECK_RUN(test_neighbours_merge);
   CHECK_RUN(test_large_blocks_are_reused);
   CHECK_RUN(test_foreign_growth);
+#if defined(__wasm64__)
+  CHECK_RUN(test_beyond_4_gib);
+#endif
   CHECK_RUN(test_refuses_what_the_host_refuses);
   CHECK_RUN(test_runtime_has_no_threads);
   return check_result();

@@ -49,7 +49,7 @@ export function inFreshProcess(code) {
 export async function serving(files, work) {
   const server = createServer(async (request, response) => {
     const file = files[request.url];
-    if (typeof file === "function") return file(response);
+    if (typeof file === "function") return file(response, request);
     response.writeHead(file ? 200 : 404, file ? { "content-length": file.length } : {});
     response.end(file);
   });

@@ -40,10 +40,10 @@ export function launch() {
 
 /**
  * Calls work(page, complaints) with a page at `path`, under the strict policy, cross-origin
- * isolated or not. `complaints` is what the console had to say.
+ * isolated or not. `folders`: more to serve, by path. `complaints` is what the console had to say.
  */
-export async function withPage(browser, { path, isolate, options }, work) {
-  const { url, close } = await serve({ roots, isolate, csp: policy });
+export async function withPage(browser, { path, isolate, options, folders }, work) {
+  const { url, close } = await serve({ roots: { ...roots, ...folders }, isolate, csp: policy });
   const context = await browser.newContext(options);
   const complaints = [];
   try {
