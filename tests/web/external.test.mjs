@@ -165,7 +165,7 @@ test("a graph that cannot be is refused before the large part is fetched", async
   });
 });
 
-/** Code for a fresh process: loads a model with 5 GB of weights, but gives up at the first bytes. */
+/** Code for a fresh process: loads a model with 5 GB of weights, gives up at the first bytes. */
 const loadFiveGigabytes = (setUp) => `
   import { model } from "./onnx.mjs";
   const { Memory, validate } = WebAssembly;

@@ -1,6 +1,6 @@
 // large.mjs - a model whose weights may take many gigabytes, mostly zeros: its external data is a
-// sparse file, which takes hardly any room on the disk. A chain of products with a few entries each,
-// so that the result is known. For large.test.mjs and browser/large.test.mjs.
+// sparse file, which takes hardly any room on the disk. A chain of products with a few entries
+// each, so that the result is known. For large.test.mjs and browser/large.test.mjs.
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { model } from "./onnx.mjs";
 

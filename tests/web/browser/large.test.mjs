@@ -12,7 +12,7 @@ import { launch, withPage } from "./chromium.mjs";
 const PAGE_BYTES = 250e6;
 const WASM_BYTES = 12e6;
 
-/** The most memory that any process of the browser has held; undefined where Linux does not tell. */
+/** The most memory that a process of the browser has held; undefined where Linux does not tell. */
 async function peakOf(browser) {
   if (!existsSync("/proc/self/status")) return undefined;
   const { processInfo } = await (
