@@ -6,7 +6,8 @@
 
 /* `kernels`: a target's name ("avx2"), NULL for the best here. WEFT_INVALID_ARGUMENT when there is
  * none of that name. */
-weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels, weft_heap *heap,
-                          weft_device **out, weft_error *error);
+weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
+                          weft_activations activations, weft_heap *heap, weft_device **out,
+                          weft_error *error);
 
 #endif

@@ -128,8 +128,9 @@ static void cpu_close(weft_device *device) {
   weft_heap_release(cpu->heap, cpu, sizeof *cpu);
 }
 
-weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels, weft_heap *heap,
-                          weft_device **out, weft_error *error) {
+weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
+                          weft_activations activations, weft_heap *heap, weft_device **out,
+                          weft_error *error) {
   *out = NULL;
   const weft_kernels *found = weft_kernels_find(kernels, weft_host_cpu_features());
   if (found == NULL)
@@ -147,6 +148,7 @@ weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels, weft
                                .execute = cpu_execute,
                                .close = cpu_close},
                     .kernels = found,
+                    .activations = activations,
                     .heap = heap,
                     .threads = runtime->threads.count > 0 ? runtime->threads.count : 1};
   *out = &cpu->device;

@@ -16,6 +16,7 @@
 typedef struct weft_cpu {
   weft_device device; /* first: the two are cast into one another */
   const weft_kernels *kernels;
+  weft_activations activations;
   weft_heap *heap;
   uint32_t threads;
 } weft_cpu;

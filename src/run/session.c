@@ -127,8 +127,11 @@ static weft_status allocate_lists(weft_session *session, weft_error *error) {
 
 static weft_status prepare(weft_session *session, const weft_session_options *options,
                            weft_error *error) {
-  WEFT_TRY(
-      weft_cpu_open(session->runtime, options->kernels, &session->heap, &session->device, error));
+  if ((uint32_t)options->activations > WEFT_ACTIVATIONS_INT8)
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "activations %d are none of weft_activations",
+                     (int)options->activations);
+  WEFT_TRY(weft_cpu_open(session->runtime, options->kernels, options->activations, &session->heap,
+                         &session->device, error));
   WEFT_TRY(take_graph(session, options->consume_model, error));
   open_context context = {session, options};
   weft_opt_context opt = {&session->heap, evaluate, pack, progress, &context};
