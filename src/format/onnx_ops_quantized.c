@@ -148,17 +148,20 @@ static grid read_grid(weft_call *call, weft_value_id x, weft_value_id scales) {
 
 /* [d0, blocks, d2] -> [d0, blocks * block, d2], cut where the last block is not full. */
 static weft_value_id repeat_blocks(weft_call *call, const grid *g, weft_value_id parameter) {
-  int64_t ones[WEFT_RANK_MAX + 1], shape[WEFT_RANK_MAX] = {0};
-  for (uint32_t i = 0; i <= g->rank; ++i) ones[i] = 1;
-  ones[g->axis + 1] = g->block;
-  shape[g->axis] = -1;
-  if (g->rank == WEFT_RANK_MAX)
+  int64_t times[WEFT_RANK_MAX + 1], joined[WEFT_RANK_MAX] = {0};
+  for (uint32_t i = 0; i <= g->rank; ++i) times[i] = i == g->axis + 1 ? g->block : 1;
+  joined[g->axis] = -1;
+  if (g->rank == WEFT_RANK_MAX) {
     weft_call_fail(call, WEFT_UNSUPPORTED, "blocks of a tensor of rank %u are not supported",
                    g->rank);
+    return NONE;
+  }
   weft_value_id y =
       weft_call_view(call, WEFT_VIEW_UNSQUEEZE, weft_axes_one(g->axis + 1), parameter);
-  y = weft_call_expand(call, y, weft_call_integers(call, ones, (int32_t)g->rank + 1));
-  y = weft_call_reshape(call, y, weft_call_integers(call, shape, (int32_t)g->rank));
+  y = weft_call_expand(call, y, weft_call_integers(call, times, (int32_t)g->rank + 1));
+  weft_value_id front = weft_call_integers(call, joined, (int32_t)g->axis + 1);
+  const weft_value_id shape[] = {front, weft_call_dims(call, parameter, g->axis + 1, g->rank)};
+  y = weft_call_reshape(call, y, weft_call_concat(call, 0, shape, 2));
   return weft_call_slice_to(call, y, g->axis, weft_call_dims(call, g->x, g->axis, g->axis + 1));
 }
 

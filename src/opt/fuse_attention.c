@@ -3,7 +3,8 @@
  *   softmax(q k^T * scale + mask) v        q [B,H,S,D], k^T [B,H,D,T], v [B,H,T,E]
  *
  * with the scale as a multiplication or division of the product or of q or k^T, and the mask
- * optional. A transpose of the result to [B,S,H,E] is taken in too. */
+ * optional, or as Where(allowed, scores, lowest). A transpose of the result to [B,S,H,E] is taken
+ * in too, and heads of k and v that were repeated for several of q are taken once. */
 #include "opt/match.h"
 #include "opt/opt.h"
 
@@ -17,9 +18,10 @@ typedef struct fusion {
 } fusion;
 
 typedef struct attention_match {
-  weft_value_id product; /* q k^T */
-  weft_value_id q, k_transposed, v, mask;
-  double scale;
+  weft_value_id product;                     /* q k^T */
+  weft_value_id q, k_transposed, k, v, mask; /* k: NONE where it has to be transposed back */
+  weft_value_id allowed;                     /* bool; NONE where there is no Where */
+  double scale, lowest;
 } attention_match;
 
 /* A matmul that ends in nothing. */
@@ -48,11 +50,26 @@ static bool match_scores(const weft_graph *graph, weft_value_id value, attention
   return true;
 }
 
-/* value = scores, or scores + mask */
+/* So low that any score added to it is lost: then Where can be said by adding. */
+#define LOWEST_MAX (-1e30)
+
+/* value = Where(allowed, scores, lowest) */
+static bool match_where(const weft_graph *graph, weft_value_id value, attention_match *match) {
+  weft_value_id operands[3];
+  if (!weft_match_map(graph, value, WEFT_EXPR_SELECT, operands) ||
+      !weft_match_scalar(graph, operands[2], &match->lowest) || match->lowest > LOWEST_MAX)
+    return false;
+  match->allowed = operands[0];
+  return match_scores(graph, operands[1], match);
+}
+
+/* value = scores, or scores + mask, or Where(allowed, scores, lowest) */
 static bool match_masked(const weft_graph *graph, weft_value_id value, attention_match *match) {
   weft_value_id operands[3];
-  match->mask = WEFT_VALUE_NONE;
+  match->mask = match->allowed = WEFT_VALUE_NONE;
   if (match_scores(graph, value, match)) return true;
+  if (match_where(graph, value, match)) return true;
+  match->allowed = WEFT_VALUE_NONE;
   if (!weft_match_map(graph, value, WEFT_EXPR_ADD, operands)) return false;
   for (int i = 0; i < 2; i++) {
     match->mask = operands[1 - i];
@@ -66,15 +83,68 @@ static bool is_rank_4_f32(const weft_graph *graph, weft_value_id value) {
 }
 
 /* Each dimension of the mask is 1 or the scores'. */
-static bool mask_fits(const weft_graph *graph, weft_value_id mask, const weft_shape *scores) {
+static bool mask_fits(const weft_graph *graph, weft_value_id mask, weft_dtype dtype,
+                      const weft_shape *scores) {
   if (mask == WEFT_VALUE_NONE) return true;
   const weft_value *value = &graph->values[mask];
-  if (value->dtype != WEFT_F32 || value->shape.rank < 0 || value->shape.rank > 4) return false;
+  if (value->dtype != dtype || value->shape.rank < 0 || value->shape.rank > 4) return false;
   for (int32_t i = 0; i < value->shape.rank; i++) {
     weft_dim dim = value->shape.dims[value->shape.rank - 1 - i];
     if (dim != 1 && dim != scores->dims[3 - i]) return false;
   }
   return true;
+}
+
+static const weft_node *match_view(const weft_graph *graph, weft_value_id value,
+                                   weft_view_kind kind) {
+  const weft_node *node = weft_match_producer(graph, value);
+  bool same = node && node->op == WEFT_OP_VIEW && node->attributes.view.kind == kind;
+  return same ? node : NULL;
+}
+
+/* The view whose result is `value` with its axes in this order. */
+static bool is_transpose(const weft_node *node, const int8_t order[4]) {
+  const weft_axes *axes = &node->attributes.view.axes;
+  return node->op == WEFT_OP_VIEW && node->attributes.view.kind == WEFT_VIEW_TRANSPOSE &&
+         axes->count == 4 && memcmp(axes->axes, order, 4) == 0;
+}
+
+/* k, if k^T is made of it by a transpose alone. */
+static void find_k(const weft_graph *graph, attention_match *match) {
+  const weft_node *node = weft_match_producer(graph, match->k_transposed);
+  bool plain = node && is_transpose(node, (const int8_t[]){0, 1, 3, 2});
+  match->k = plain ? strip_scale(graph, node->inputs[0], &match->scale) : WEFT_VALUE_NONE;
+}
+
+/* [B,G,T,D] when value is each of its heads several times: [B,G,1,T,D] -> [B,G,R,T,D] -> [B,G
+ * R,T,D]; else the value. A view that only puts in or joins axes keeps the order of elements, so
+ * that shapes tell what it does. */
+static weft_value_id strip_repeat(const weft_graph *graph, weft_value_id value) {
+  const weft_node *join = match_view(graph, value, WEFT_VIEW_RESHAPE);
+  const weft_node *expand = join ? match_view(graph, join->inputs[0], WEFT_VIEW_EXPAND) : NULL;
+  const weft_node *split =
+      expand ? match_view(graph, expand->inputs[0], WEFT_VIEW_UNSQUEEZE) : NULL;
+  if (!split) return value;
+  const weft_shape *to = &graph->values[value].shape, *wide = &graph->values[join->inputs[0]].shape;
+  const weft_shape *one = &graph->values[expand->inputs[0]].shape;
+  const weft_shape *from = &graph->values[split->inputs[0]].shape;
+  if (to->rank != 4 || wide->rank != 5 || one->rank != 5 || from->rank != 4) return value;
+  const weft_dim *f = from->dims, *w = wide->dims;
+  weft_shape expected = {.rank = 5, .dims = {f[0], f[1], 1, f[2], f[3]}};
+  bool good = weft_shape_equal(one, &expected) && !WEFT_DIM_IS_SYMBOL(f[1]) &&
+              !WEFT_DIM_IS_SYMBOL(w[2]) && w[0] == f[0] && w[1] == f[1] && w[3] == f[2] &&
+              w[4] == f[3] && to->dims[0] == f[0] && to->dims[1] == f[1] * w[2] &&
+              to->dims[2] == f[2] && to->dims[3] == f[3];
+  return good ? split->inputs[0] : value;
+}
+
+/* Of k and v both, or of neither. */
+static void share_heads(const weft_graph *graph, attention_match *match) {
+  if (match->k == WEFT_VALUE_NONE) return;
+  weft_value_id k = strip_repeat(graph, match->k), v = strip_repeat(graph, match->v);
+  if (graph->values[k].shape.dims[1] != graph->values[v].shape.dims[1]) return;
+  match->k = k;
+  match->v = v;
 }
 
 /* q, k and v must agree in batch and heads: the core op does not broadcast them. */
@@ -97,29 +167,60 @@ static bool match_attention(const fusion *fuse, const weft_node *node, attention
   if (scores->rank != 4 || (axis != -1 && axis != 3)) return false;
   match->v = node->inputs[1];
   if (!match_masked(graph, softmax->inputs[0], match)) return false;
-  return weft_shape_equal(&graph->values[match->product].shape, scores) &&
-         is_rank_4_f32(graph, match->q) && is_rank_4_f32(graph, match->k_transposed) &&
-         is_rank_4_f32(graph, match->v) && same_heads(graph, match) &&
-         mask_fits(graph, match->mask, scores);
+  bool good = weft_shape_equal(&graph->values[match->product].shape, scores) &&
+              is_rank_4_f32(graph, match->q) && is_rank_4_f32(graph, match->k_transposed) &&
+              is_rank_4_f32(graph, match->v) && same_heads(graph, match) &&
+              mask_fits(graph, match->mask, WEFT_F32, scores) &&
+              mask_fits(graph, match->allowed, WEFT_BOOL, scores);
+  if (!good) return false;
+  find_k(graph, match);
+  share_heads(graph, match);
+  return true;
 }
 
-/* A view of k^T [B,H,D,T] as k [B,H,T,D], placed before `anchor`. */
-static weft_status add_transpose(fusion *fuse, weft_value_id k_transposed, weft_node_id anchor,
-                                 weft_value_id *out) {
-  static const weft_axes swap = {.count = 4, .axes = {0, 1, 3, 2}};
-  weft_graph *graph = fuse->graph;
-  weft_str name = graph->nodes[anchor].name, origin = graph->nodes[anchor].origin;
-  weft_node *view;
-  WEFT_TRY(weft_graph_add_node(graph, graph->nodes[anchor].region, WEFT_OP_VIEW, name, origin,
-                               &k_transposed, 1, 1, &view, fuse->error));
-  view->attributes.view.kind = WEFT_VIEW_TRANSPOSE;
-  view->attributes.view.axes = swap;
-  *out = view->outputs[0];
+/* Notes that the newest node belongs before `anchor`, and infers it. */
+static weft_status place(fusion *fuse, weft_node_id anchor) {
   weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
   if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
   *before = anchor;
-  weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, (weft_node_id)(view - graph->nodes), fuse->error);
+  weft_inference facts = weft_inference_at_load(fuse->graph);
+  return weft_infer_node(&facts, fuse->graph->node_count - 1, fuse->error);
+}
+
+static weft_status add_node(fusion *fuse, weft_op op, weft_value_id input, weft_node_id anchor,
+                            weft_node **out) {
+  const weft_node *at = &fuse->graph->nodes[anchor];
+  return weft_graph_add_node(fuse->graph, at->region, op, at->name, at->origin, &input, 1, 1, out,
+                             fuse->error);
+}
+
+/* A view of k^T [B,H,D,T] as k [B,H,T,D]. */
+static weft_status add_transpose(fusion *fuse, weft_value_id k_transposed, weft_node_id anchor,
+                                 weft_value_id *out) {
+  static const weft_axes swap = {.count = 4, .axes = {0, 1, 3, 2}};
+  weft_node *view;
+  WEFT_TRY(add_node(fuse, WEFT_OP_VIEW, k_transposed, anchor, &view));
+  view->attributes.view.kind = WEFT_VIEW_TRANSPOSE;
+  view->attributes.view.axes = swap;
+  *out = view->outputs[0];
+  return place(fuse, anchor);
+}
+
+/* The mask to add for what Where allows. */
+static weft_status add_mask(fusion *fuse, const attention_match *match, weft_node_id anchor,
+                            weft_value_id *out) {
+  weft_node *map;
+  weft_instruction *code = WEFT_ARENA_ARRAY(&fuse->graph->arena, weft_instruction, 3);
+  if (!code) return weft_arena_fail(&fuse->graph->arena, "a rewrite", fuse->error);
+  code[0] = (weft_instruction){.op = WEFT_EXPR_CONSTANT, .dtype = WEFT_F32};
+  code[1] = code[0];
+  code[1].immediate.f = match->lowest;
+  code[2] = (weft_instruction){.op = WEFT_EXPR_SELECT, .dtype = WEFT_F32, .operands = {0, 1, 2}};
+  WEFT_TRY(add_node(fuse, WEFT_OP_MAP, match->allowed, anchor, &map));
+  map->attributes.map.expr =
+      (weft_expr){.input_count = 1, .code_count = 3, .input_dtypes = {WEFT_BOOL}, .code = code};
+  *out = map->outputs[0];
+  return place(fuse, anchor);
 }
 
 /* The node that transposes the result to [B,S,H,E], if it is the only user. */
@@ -128,22 +229,18 @@ static weft_node *find_heads_last(const fusion *fuse, weft_value_id result) {
   weft_node_id user = fuse->users.nodes[fuse->users.first[result]];
   if (user == WEFT_NODE_NONE) return NULL;
   weft_node *node = &fuse->graph->nodes[user];
-  const weft_axes *axes = &node->attributes.view.axes;
-  bool swaps = node->op == WEFT_OP_VIEW && node->attributes.view.kind == WEFT_VIEW_TRANSPOSE &&
-               axes->count == 4 && axes->axes[0] == 0 && axes->axes[1] == 2 && axes->axes[2] == 1 &&
-               axes->axes[3] == 3;
-  return swaps ? node : NULL;
+  return is_transpose(node, (const int8_t[]){0, 2, 1, 3}) ? node : NULL;
 }
 
 static weft_status rewrite(fusion *fuse, weft_node_id id, const attention_match *match) {
   weft_graph *graph = fuse->graph;
-  weft_value_id k;
-  weft_value_id result = graph->nodes[id].outputs[0];
-  WEFT_TRY(add_transpose(fuse, match->k_transposed, id, &k));
+  weft_value_id k = match->k, mask = match->mask, result = graph->nodes[id].outputs[0];
+  if (k == WEFT_VALUE_NONE) WEFT_TRY(add_transpose(fuse, match->k_transposed, id, &k));
+  if (match->allowed != WEFT_VALUE_NONE) WEFT_TRY(add_mask(fuse, match, id, &mask));
   weft_node *transpose = find_heads_last(fuse, result);
   weft_node *node = transpose ? transpose : &graph->nodes[id];
-  weft_value_id inputs[] = {match->q, k, match->v, match->mask};
-  uint32_t count = match->mask == WEFT_VALUE_NONE ? 3 : 4;
+  weft_value_id inputs[] = {match->q, k, match->v, mask};
+  uint32_t count = mask == WEFT_VALUE_NONE ? 3 : 4;
   WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_ATTENTION, inputs, count, fuse->error));
   node->attributes.attention.scale = (float)match->scale;
   node->attributes.attention.heads_last = transpose != NULL;

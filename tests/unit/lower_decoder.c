@@ -150,6 +150,12 @@ static void test_multi_head(void) {
        "%16 f32[b,4,t,8] = view.transpose(%15) axes=0,2,1,3\n"
        "%17 f32[b,s,4,8] = attention(%10, %13, %16) scale=0.5 heads_last\n"
        "%19 f32[b,s,32] = view.reshape(%17, %18)\n"},
+  };
+  CHECK_CASES(cases, "com.microsoft");
+}
+
+static void test_rotary(void) {
+  static const operator_case cases[] = {
       {1, "RotaryEmbedding", "f32[b,s,32] i64[1] f32[9,4] f32[9,4]", "", 1,
        "%4 i64[1] {s} = shape(%0) start=1 end=2\n"
        "%5 i64[] {s} = view.squeeze(%4) axes=0\n"
@@ -247,6 +253,7 @@ int main(void) {
   CHECK_RUN(test_nbits);
   CHECK_RUN(test_group_query);
   CHECK_RUN(test_multi_head);
+  CHECK_RUN(test_rotary);
   CHECK_RUN(test_linear);
   CHECK_RUN(test_integer_products);
   return check_result();

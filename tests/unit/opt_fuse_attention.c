@@ -122,6 +122,54 @@ static void test_result_with_two_users(void) {
         "transpose; attention; transpose; transpose; ");
 }
 
+/* softmax(Where(allowed, scores, lowest)); none of the rows is all hidden. */
+static void expect_where(const char *allowed, float lowest, const char *nodes) {
+  fixture f;
+  fixture_open(&f);
+  form a = plain;
+  a.scale = ON_SCORES;
+  weft_value_id s = scores(&f, &a);
+  s = op_map3(&f, WEFT_EXPR_SELECT, tensor(&f, allowed), s, scalar(&f, lowest, 0));
+  weft_value_id y = op_matmul(&f, op_softmax(&f, s, 3), tensor(&f, a.v));
+  APPLY(&f, fuse_attention, y, nodes);
+}
+
+static void test_where(void) {
+  expect_where("bool[tokens,tokens]", -3.4e38f, "transpose; select(x0, 0, -3.39999995e+38); attention; ");
+  expect_where("bool[batch,1,1,tokens]", -1e30f, "transpose; select(x0, 0, -1.00000002e+30); attention; ");
+  expect_where("bool[tokens]", -1e4f, LEFT "select(x0, x1, x2); softmax; matmul; ");
+  expect_where("bool[2,1,1,1,tokens]", -3e38f, LEFT "select(x0, x1, x2); softmax; matmul; ");
+}
+
+/* [B,G,T,D] -> [B,G R,T,D], each head `times`; scaled after it if need be. */
+static weft_value_id repeat_heads(fixture *f, const char *text, int64_t times) {
+  weft_value_id x = tensor(f, text);
+  const weft_dim *dims = f->graph.values[x].shape.dims;
+  weft_attributes axis = {.view = {.kind = WEFT_VIEW_UNSQUEEZE, .axes = axes_of("2")}};
+  weft_value_id y = op_add_node(f, WEFT_OP_VIEW, &x, 1, &axis);
+  y = op_view(f, WEFT_VIEW_EXPAND, y, INTEGERS(f, dims[0], dims[1], times, dims[2], dims[3]));
+  return op_view(f, WEFT_VIEW_RESHAPE, y, INTEGERS(f, dims[0], dims[1] * times, dims[2], dims[3]));
+}
+
+static void expect_grouped(int64_t k_times, int64_t v_times, const char *k, const char *v,
+                           const char *nodes) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id q = tensor(&f, "f32[2,6,3,4]");
+  weft_value_id keys = op_binary(&f, MUL, repeat_heads(&f, k, k_times), scalar(&f, 0.5f, 0));
+  weft_value_id s = op_matmul(&f, q, op_transpose(&f, keys, "0132"));
+  weft_value_id y = op_matmul(&f, op_softmax(&f, s, 3), repeat_heads(&f, v, v_times));
+  APPLY(&f, fuse_attention, y, nodes);
+}
+
+#define REPEAT "unsqueeze; expand; reshape; "
+
+static void test_grouped_heads(void) {
+  expect_grouped(3, 3, "f32[2,2,5,4]", "f32[2,2,5,7]", "attention; ");
+  expect_grouped(6, 6, "f32[2,1,5,4]", "f32[2,1,5,4]", "attention; ");
+  expect_grouped(3, 2, "f32[2,2,5,4]", "f32[2,3,5,4]", REPEAT REPEAT "attention; ");
+}
+
 /* Time must not grow with the square of the number of attentions. */
 static void test_many(void) {
   fixture f;
@@ -148,6 +196,8 @@ int main(void) {
   CHECK_RUN(test_rank_3);
   CHECK_RUN(test_scale_that_is_computed);
   CHECK_RUN(test_result_with_two_users);
+  CHECK_RUN(test_where);
+  CHECK_RUN(test_grouped_heads);
   CHECK_RUN(test_many);
   return check_result();
 }

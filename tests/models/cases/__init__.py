@@ -2,7 +2,7 @@
 import importlib
 
 MODULES = ["nets", "attention", "elementwise", "linear", "reduce", "views", "shapes", "files",
-           "generated"]
+           "generated", "quantized", "decoder"]
 
 
 def all_cases():

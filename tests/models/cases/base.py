@@ -16,6 +16,7 @@ TOLERANCES = {
     "exact": 0.0,   # data movement, integers, comparisons, correctly rounded arithmetic
     "f32": 1e-5,    # one op deep, or sums of a few hundred terms
     "deep": 1e-4,   # whole networks
+    "8-bit rows": 2e-2,  # activations that may be rounded to 8 bits, in blocks
 }
 # In place of a tolerance: Weft answers WEFT_UNSUPPORTED, at open or run, in every variant.
 REFUSED = "refused"
