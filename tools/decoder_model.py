@@ -42,7 +42,8 @@ class Genai:
     """Adds a decoder's nodes to a Graph, in the builder's order and under its names: a node
     /model/layers.0/x/Op has the output /model/layers.0/x/output_0 or .../Op/output_0."""
 
-    def __init__(self, config, flavour="f32", zero_points=False, accuracy_level=4, fused_qkv=True):
+    def __init__(self, config, flavour="f32", zero_points=False, accuracy_level=4, fused_qkv=True,
+                 fused_qk_norm=None):
         self.config = config
         self.weights = Weights(config)
         self.bits = {"f32": 0, "int4": 4, "int8": 8, "q4f16": 4}[flavour]
@@ -50,6 +51,8 @@ class Genai:
         self.zero_points = zero_points
         self.accuracy_level = accuracy_level
         self.fused_qkv = fused_qkv
+        # For WebGPU the builder leaves the norms of q and k to GroupQueryAttention.
+        self.fused_qk_norm = self.half if fused_qk_norm is None else fused_qk_norm
         self.g = Graph("main_graph", opset=22)
         self.g.domains[CONTRIB] = 1
         self.constants, self.blocks = {}, {}
@@ -201,7 +204,7 @@ class Genai:
         c, w, path = self.config, self.weights, f"/model/layers.{layer}/attn"
         q, k, v = self.projections(x, layer, path)
         norms, attributes = [], {}
-        if c.qk_norm and self.half:  # for WebGPU the norms are the attention's own
+        if c.qk_norm and self.fused_qk_norm:
             names = [dotted(path, f"{name}_norm.layernorm.weight") for name in "qk"]
             norms = [OPTIONAL, OPTIONAL, self.float_weight(w.query_norm(layer), names[0]),
                      self.float_weight(w.key_norm(layer), names[1])]
@@ -281,7 +284,7 @@ class Genai:
 
 
 def decoder(config, flavour="f32", spelling="genai", **options):
-    """The ModelProto. Options: zero_points, accuracy_level, fused_qkv."""
+    """The ModelProto. Options: those of the spelling's class."""
     if config.gemma and flavour == "q4f16":
         raise ValueError("Gemma's layout at f16 is not written: the builder casts around its norms")
     kind = {"genai": Genai, "standard": Standard}[spelling]

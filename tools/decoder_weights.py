@@ -81,7 +81,7 @@ class Weights:
         has to drown it, or one token repeats for ever."""
         c = self.config
         closing = c.gemma and name.endswith(("post_attention", "post_feedforward"))
-        size = LOGITS / 2 * math.sqrt(c.width / (2 * c.layers)) if closing else 1
+        size = LOGITS * math.sqrt(c.width / (2 * c.layers)) if closing else 1
         return self.norm(name) * np.float32(size)
 
     def query(self, layer):

@@ -22,6 +22,7 @@ STATUS = {
     -8: "timed out", -9: "io error", -10: "device lost", -11: "internal",
 }
 OK, PENDING, UNSUPPORTED, IO_ERROR = 0, 1, -3, -9
+ACTIVATIONS = {"auto": 0, "f32": 1, "int8": 2}
 
 # numpy type of each weft_dtype; the numbers are those of ONNX.
 DTYPES = {
@@ -74,8 +75,8 @@ class _ValueInfo(c.Structure):
 
 class _SessionOptions(c.Structure):
     _fields_ = [("disabled_passes", c.c_char_p), ("consume_model", c.c_bool),
-                ("kernels", c.c_char_p), ("memory_limit", c.c_uint64), ("profile", c.c_bool),
-                ("progress", c.c_void_p), ("progress_user", c.c_void_p)]
+                ("kernels", c.c_char_p), ("activations", c.c_int), ("memory_limit", c.c_uint64),
+                ("profile", c.c_bool), ("progress", c.c_void_p), ("progress_user", c.c_void_p)]
 
 
 class _Binding(c.Structure):
@@ -271,30 +272,34 @@ class Model(_Handle):
 
 
 class Session(_Handle):
-    def __init__(self, model, disabled_passes=None, kernels=None):
+    def __init__(self, model, disabled_passes=None, kernels=None, activations="auto"):
         super().__init__(_lib.session_close)
         self.model = model
         options = _lib.session_options_default()
         options.disabled_passes = disabled_passes.encode() if disabled_passes else None
         options.kernels = kernels.encode() if kernels else None
+        options.activations = ACTIVATIONS[activations]
         _check(_lib.session_open, model.pointer, c.byref(options), c.byref(self.pointer))
         self.output_names = [name for name, _, _ in model.outputs()]
 
-    def run(self, inputs):
-        """{name: array} -> {name: array} for all outputs."""
+    def run(self, inputs, keep=()):
+        """{name: array} -> {name: array} for all outputs. Those named in `keep` come as the
+        session's own tensors, which the next run may take as inputs."""
         tensors = {}
         try:
             for name, array in inputs.items():
-                tensors[name] = self._wrap(np.asarray(array, order="C"))
-            bound = (_Binding * max(len(tensors), 1))(
-                *[(name.encode(), tensor) for name, (tensor, _) in tensors.items()])
+                if not isinstance(array, c.c_void_p):
+                    tensors[name] = self._wrap(np.asarray(array, order="C"))
+            bound = (_Binding * max(len(inputs), 1))(
+                *[(name.encode(), tensors[name][0] if name in tensors else tensor)
+                  for name, tensor in inputs.items()])
             wanted = (_Binding * max(len(self.output_names), 1))(
                 *[(name.encode(), None) for name in self.output_names])
-            status = _check(_lib.session_run, self.pointer, None, bound, len(tensors), wanted,
+            status = _check(_lib.session_run, self.pointer, None, bound, len(inputs), wanted,
                             len(self.output_names))
             while status == PENDING:
                 status = _check(_lib.session_resume, self.pointer)
-            return {name: _to_array(binding.tensor)
+            return {name: c.c_void_p(binding.tensor) if name in keep else _to_array(binding.tensor)
                     for name, binding in zip(self.output_names, wanted)}
         finally:
             for tensor, _ in tensors.values():
