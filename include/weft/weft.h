@@ -268,12 +268,21 @@ weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int6
 weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims,
                              size_t rank, void *data, size_t bytes, weft_tensor **out,
                              weft_error *error);
+/* Another handle on the same contents, without a copy. Of a tensor that a session handed out it is
+ * the way to keep it: the share outlives the session's next run, which leaves its contents alone,
+ * and the session itself. */
+weft_status weft_tensor_share(const weft_tensor *tensor, weft_tensor **out, weft_error *error);
+/* Cheap: memory goes with the last handle on it. */
 void weft_tensor_close(weft_tensor **tensor);
 
 weft_dtype weft_tensor_dtype(const weft_tensor *tensor);
 size_t weft_tensor_rank(const weft_tensor *tensor);
 const int64_t *weft_tensor_dims(const weft_tensor *tensor);
+/* The elements, dense and row-major. Those of a cache (see weft_session_run) are gathered by the
+ * first call, into memory that belongs to the tensor: NULL when there is none, and what is written
+ * there does not reach the cache. */
 void *weft_tensor_data(const weft_tensor *tensor);
+/* Of the elements. */
 size_t weft_tensor_bytes(const weft_tensor *tensor);
 
 /* ---- session --------------------------------------------------------------------------------- */
@@ -323,9 +332,17 @@ typedef struct weft_run_options {
 /* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller;
  * a binding whose tensor is not NULL is written in place (type and shape must fit), one with NULL
  * receives a tensor that belongs to the session and holds until its next run or close (do not close
- * it). On shapes seen before, a run makes no allocation. Answers WEFT_PENDING when a device works
- * on: call weft_session_resume until the answer is another one; the bindings must stay valid until
- * then. `options` may be NULL. */
+ * it; weft_tensor_share keeps it longer). A run that fails hands out nothing. On shapes seen
+ * before, a run makes no allocation. Answers WEFT_PENDING when a device works on: call
+ * weft_session_resume until the answer is another one; the bindings must stay valid until then.
+ * `options` may be NULL.
+ *
+ * KV caches: an output that adds rows to an input (present.* to past.*, [batch, heads, rows, size])
+ * and that the session keeps lies in a buffer with room to grow. Feed it, or a share of it, as the
+ * input of the next run: the new rows are written behind the old ones, nothing is copied, and no
+ * allocation is made but when the buffer grows, by a third or a half. Handles on fewer rows stay as
+ * they are; feeding one of these is right too, and copies where a handle on more rows lives.
+ * Any other tensor is copied in. After a run that fails, an input that was fed can be fed again. */
 weft_status weft_session_run(weft_session *session, const weft_run_options *options,
                              const weft_binding *inputs, size_t input_count, weft_binding *outputs,
                              size_t output_count, weft_error *error);

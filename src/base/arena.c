@@ -25,16 +25,36 @@ void weft_arena_release(weft_arena *arena) {
   }
 }
 
-static bool add_block(weft_arena *arena, uint64_t bytes) {
-  uint64_t header = weft_align_up(sizeof(struct weft_arena_block), ARENA_ALIGNMENT);
-  uint64_t size = arena->blocks != NULL ? arena->blocks->size * 2 : ARENA_BLOCK_FIRST;
-  if (size > ARENA_BLOCK_LAST) size = ARENA_BLOCK_LAST;
-  if (size < header + bytes) size = header + bytes;
+static uint64_t header_bytes(void) {
+  return weft_align_up(sizeof(struct weft_arena_block), ARENA_ALIGNMENT);
+}
+
+static bool add_block_of(weft_arena *arena, uint64_t size) {
   struct weft_arena_block *block = weft_heap_allocate(arena->heap, size);
   if (block == NULL) return false;
-  *block = (struct weft_arena_block){.older = arena->blocks, .size = size, .used = header};
+  *block = (struct weft_arena_block){.older = arena->blocks, .size = size, .used = header_bytes()};
   arena->blocks = block;
   return true;
+}
+
+void weft_arena_reset(weft_arena *arena) {
+  uint64_t size = 0;
+  if (arena->blocks == NULL) return;
+  if (arena->blocks->older == NULL) {
+    arena->blocks->used = header_bytes();
+    return;
+  }
+  for (const struct weft_arena_block *block = arena->blocks; block != NULL; block = block->older)
+    size += block->size;
+  weft_arena_release(arena);
+  add_block_of(arena, size); /* without memory the next allocation fails, or finds some */
+}
+
+static bool add_block(weft_arena *arena, uint64_t bytes) {
+  uint64_t size = arena->blocks != NULL ? arena->blocks->size * 2 : ARENA_BLOCK_FIRST;
+  if (size > ARENA_BLOCK_LAST) size = ARENA_BLOCK_LAST;
+  if (size < header_bytes() + bytes) size = header_bytes() + bytes;
+  return add_block_of(arena, size);
 }
 
 void *weft_arena_allocate(weft_arena *arena, uint64_t bytes) {

@@ -12,6 +12,9 @@ typedef struct weft_arena {
 
 void weft_arena_init(weft_arena *arena, weft_heap *heap);
 void weft_arena_release(weft_arena *arena);
+/* Forgets what lies in it and keeps the memory, as one block: an arena that is filled alike after
+ * each reset asks the heap for nothing from the second one on. */
+void weft_arena_reset(weft_arena *arena);
 
 /* `bytes` zeroed bytes at 16-byte alignment, or NULL. */
 void *weft_arena_allocate(weft_arena *arena, uint64_t bytes);

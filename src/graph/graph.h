@@ -345,6 +345,12 @@ __attribute__((format(printf, 4, 5))) weft_status weft_node_fail(const weft_node
 
 /* ---- inference (infer*.c) -------------------------------------------------------------------- */
 
+/* Memory for the known elements of a value, reused where they are inferred again and again. */
+typedef struct weft_element_store {
+  weft_dim *elements;
+  uint32_t room;
+} weft_element_store;
+
 /* Where inferred facts go: at load the graph's own values (the arrays are NULL); at bind a copy of
  * shapes and elements, so that the graph stays untouched and several signatures can be held. */
 typedef struct weft_inference {
@@ -357,6 +363,10 @@ typedef struct weft_inference {
   /* Bind, by symbol: its extent, -1 as long as no shape has told; NULL: not followed. What load
    * found out with symbols, and rewrites were built upon, is checked against it. */
   int64_t *symbols;
+  /* Bind again and again (plan_refresh.c), by value id; NULL: not asked. Where elements are kept,
+   * and whose facts came out other than they stood. */
+  weft_element_store *stores;
+  bool *changed;
 } weft_inference;
 
 /* The inference to use at load. */

@@ -176,9 +176,20 @@ static weft_status check_size(const weft_infer *infer, const weft_shape *shape) 
                         WEFT_SHAPE_TEXT(infer, shape), inner.message);
 }
 
+/* Where `count` known elements of a value are to lie. */
+static weft_dim *room_for_elements(const weft_inference *at, weft_value_id value, uint32_t count) {
+  if (!at->stores) return WEFT_ARENA_ARRAY(at->arena, weft_dim, count);
+  weft_element_store *store = &at->stores[value];
+  if (store->elements && count <= store->room) return store->elements;
+  store->elements = WEFT_ARENA_ARRAY(at->arena, weft_dim, count);
+  store->room = count;
+  return store->elements;
+}
+
 /* Keeps a copy of known elements, unless all are unknown or kept already. */
-static weft_status keep_elements(const weft_infer *infer, weft_dim **slot, const weft_dim *elements,
-                                 uint32_t count) {
+static weft_status keep_elements(const weft_infer *infer, weft_value_id value,
+                                 const weft_dim *elements, uint32_t count) {
+  weft_dim **slot = weft_facts_elements(infer->at, value);
   bool any = count == 0;
   for (uint32_t i = 0; i < count; i++) any |= elements[i] != WEFT_DIM_UNKNOWN;
   if (!any) {
@@ -186,10 +197,11 @@ static weft_status keep_elements(const weft_infer *infer, weft_dim **slot, const
     return WEFT_OK;
   }
   if (*slot && memcmp(*slot, elements, count * sizeof *elements) == 0) return WEFT_OK;
-  weft_dim *kept = WEFT_ARENA_ARRAY(infer->at->arena, weft_dim, count);
+  weft_dim *kept = room_for_elements(infer->at, value, count);
   if (!kept) return weft_arena_fail(infer->at->arena, "shape arithmetic", infer->error);
   memcpy(kept, elements, count * sizeof *elements);
   *slot = kept;
+  if (infer->at->changed) infer->at->changed[value] = true;
   return WEFT_OK;
 }
 
@@ -207,13 +219,18 @@ weft_status weft_infer_output_at(weft_infer *infer, uint32_t output, weft_dtype 
   WEFT_TRY(at->fixed ? merge_at_bind(infer, value, &merged) : merge_at_load(infer, value, &merged));
   weft_dim **slot = weft_facts_elements(at, value);
   uint32_t count;
-  if (!weft_shape_equal(&merged, weft_facts_shape(at, value))) *slot = NULL;
+  bool was_known = *slot != NULL;
+  if (!weft_shape_equal(&merged, weft_facts_shape(at, value))) {
+    *slot = NULL;
+    if (at->changed) at->changed[value] = true;
+  }
   *weft_facts_shape(at, value) = merged;
   *weft_facts_dtype(at, value) = dtype;
-  if (elements && weft_holds_elements(dtype, &merged, &count)) {
-    return keep_elements(infer, slot, elements, count);
-  }
-  *slot = NULL;
+  if (elements && weft_holds_elements(dtype, &merged, &count))
+    WEFT_TRY(keep_elements(infer, value, elements, count));
+  else
+    *slot = NULL;
+  if (at->changed && was_known && !*slot) at->changed[value] = true;
   return WEFT_OK;
 }
 

@@ -50,6 +50,11 @@ typedef struct weft_execution {
   const _Atomic bool *cancel; /* checked between steps */
   uint64_t deadline_ns;       /* by the runtime's clock; 0: none */
   weft_step_profile *profile; /* by step; NULL: off */
+  /* Called before an `append` writes over rows of a past that lies in place: where somebody may
+   * still look at them, bases[slot] becomes new memory, to which the past is then copied. NULL: it
+   * may write. */
+  weft_status (*detach)(void *user, uint32_t slot, weft_error *error);
+  void *detach_user;
 } weft_execution;
 
 /* The address of an array's element 0 during a run. Inputs and constants must not be written. */

@@ -34,13 +34,13 @@ static uint32_t signature_length(const weft_plan_request *request, uint32_t inpu
   return length;
 }
 
-static void write_signature(const weft_plan_request *request, uint32_t inputs, uint32_t outputs,
-                            int64_t *out) {
-  for (uint32_t i = 0; i < inputs; i++) {
+void weft_plan_write_signature(const weft_plan_request *request, weft_plan *plan) {
+  int64_t *out = plan->signature;
+  for (uint32_t i = 0; i < plan->input_count; i++) {
     *out++ = request->ranks[i];
     for (uint32_t d = 0; d < request->ranks[i]; d++) *out++ = request->dims[i][d];
   }
-  for (uint32_t i = 0; i < outputs; i++) *out++ = request->wanted[i];
+  for (uint32_t i = 0; i < plan->output_count; i++) *out++ = weft_plan_kind(request, i);
 }
 
 static weft_status init_plan(weft_planner *planner) {
@@ -54,7 +54,7 @@ static weft_status init_plan(weft_planner *planner) {
   plan->outputs = WEFT_ARENA_ARRAY(&plan->arena, const weft_array *, plan->output_count + 1);
   plan->signature = WEFT_ARENA_ARRAY(&plan->arena, int64_t, plan->signature_length + 1);
   if (!plan->inputs || !plan->outputs || !plan->signature) return weft_planner_no_memory(planner);
-  write_signature(planner->request, plan->input_count, plan->output_count, plan->signature);
+  weft_plan_write_signature(planner->request, plan);
   return WEFT_OK;
 }
 
@@ -62,7 +62,8 @@ static weft_status build(weft_planner *planner) {
   WEFT_TRY(init_plan(planner));
   WEFT_TRY(weft_plan_facts(planner));
   WEFT_TRY(weft_plan_steps(planner));
-  return weft_plan_memory(planner);
+  WEFT_TRY(weft_plan_memory(planner));
+  return planner->refresh ? weft_refresh_finish(planner) : WEFT_OK;
 }
 
 weft_status weft_plan_build(const weft_graph *graph, const weft_device *device,
@@ -74,12 +75,16 @@ weft_status weft_plan_build(const weft_graph *graph, const weft_device *device,
       .graph = graph, .device = device, .request = request, .plan = out, .error = error};
   weft_arena_init(&planner.scratch, heap);
   weft_status status = build(&planner);
-  weft_arena_release(&planner.scratch);
+  if (out->planner)
+    *out->planner = planner;
+  else
+    weft_arena_release(&planner.scratch);
   if (status != WEFT_OK) weft_plan_release(out);
   return status;
 }
 
 void weft_plan_release(weft_plan *plan) {
+  if (plan->planner) weft_planner_release(plan->planner);
   weft_arena_release(&plan->arena);
   *plan = (weft_plan){0};
 }

@@ -11,6 +11,7 @@
 
 struct weft_device;
 struct weft_execution;
+struct weft_planner;
 struct weft_step;
 
 /* Where an array that is not constant lies: an index into weft_execution.bases. */
@@ -64,14 +65,28 @@ typedef struct weft_plan {
   const weft_array **outputs; /* by graph output: shape and type; NULL: not asked for */
   uint64_t arena_bytes;       /* activations and scratch */
   uint64_t arena_bytes_live;  /* the most that is live at once: what a perfect packing would need */
+  struct weft_planner *planner; /* what a refresh needs; NULL: the plan is for one request only */
+  bool *moving;   /* by place in the signature: the extents that grow together; NULL: none do */
+  int64_t room;   /* by how much they may still grow in the memory that was laid out */
+  bool inelastic; /* a plan for growing extents was tried and did not come out */
 } weft_plan;
 
-/* Input shapes as fed, and which outputs are wanted. */
+/* The output is no cache: it is written dense. */
+#define WEFT_NO_CACHE (-1)
+
+/* Input shapes as fed, and which outputs are wanted. An output that is the result of an `append`
+ * to an input may be a cache: a view [B,H,T,D] on a buffer [B,H,capacity,D]. */
 typedef struct weft_plan_request {
   const int64_t *const *dims; /* by graph input: `rank` extents each */
   const uint32_t *ranks;
   const bool *wanted; /* by graph output */
+  /* By graph output, NULL where none is a cache. WEFT_NO_CACHE; 0: a cache in a new buffer, the
+   * past comes dense; else the past lies in place in a buffer of that capacity. */
+  const int64_t *cache_rows;
 } weft_plan_request;
+
+/* The capacity of a cache that has to hold `rows`, given the buffer at hand (0: none). */
+int64_t weft_cache_capacity(int64_t at_hand, int64_t rows);
 
 /* Plans region 0 of `graph` for `device`. The graph's constants must be in memory.
  * WEFT_INVALID_ARGUMENT names the input whose shape does not fit; WEFT_UNSUPPORTED the node that
@@ -80,6 +95,30 @@ weft_status weft_plan_build(const weft_graph *graph, const struct weft_device *d
                             const weft_plan_request *request, weft_heap *heap, weft_plan *out,
                             weft_error *error);
 void weft_plan_release(weft_plan *plan);
+
+/* ---- plans for extents that grow (plan_elastic.c, plan_refresh.c): see docs/ARCHITECTURE.md ----
+ */
+
+typedef enum weft_plan_match {
+  WEFT_PLAN_DIFFERS,
+  WEFT_PLAN_SAME,   /* ready to run */
+  WEFT_PLAN_NEARLY, /* weft_plan_refresh may make it so */
+  WEFT_PLAN_MOVED,  /* extents of caches differ, and whatever differs does so by the same amount:
+                       weft_plan_build_elastic */
+} weft_plan_match;
+weft_plan_match weft_plan_compare(const weft_plan *plan, const weft_plan_request *request);
+
+/* Brings a plan to a request that it is nearly for: what depends on what changed is inferred, laid
+ * and prepared again in the memory that it has. Anything but WEFT_OK: the request needs another
+ * plan, and this one must not run before a refresh succeeds. */
+weft_status weft_plan_refresh(weft_plan *plan, const weft_plan_request *request);
+
+/* A plan for `request` and those with the extents in which it differs from `other` up to a common
+ * capacity. */
+weft_status weft_plan_build_elastic(const weft_graph *graph, const struct weft_device *device,
+                                    const weft_plan_request *request, const weft_plan *other,
+                                    weft_heap *heap, weft_plan *out, weft_error *error);
+
 void weft_plan_dump(const weft_graph *graph, const weft_plan *plan, struct weft_text *text);
 
 /* Facts about arrays that planner and devices share. */

@@ -82,6 +82,7 @@ static weft_status init_facts(weft_planner *planner) {
     planner->facts.dtypes[i] = value->dtype;
     if (value->kind == WEFT_VALUE_CONSTANT) planner->facts.elements[i] = value->elements;
   }
+  if (planner->request->cache_rows) WEFT_TRY(weft_refresh_open(planner));
   for (uint32_t i = 0; i < graph->regions[0].input_count; i++) WEFT_TRY(bind_input(planner, i));
   return WEFT_OK;
 }
@@ -129,7 +130,8 @@ static void finish_branch(weft_planner *planner, const region_cursor *cursor) {
 static weft_status order_nodes(weft_planner *planner) {
   const weft_graph *graph = planner->graph;
   planner->order = WEFT_ARENA_ARRAY(&planner->scratch, weft_node_id, graph->node_count);
-  if (!planner->order) return weft_planner_no_memory(planner);
+  planner->runs = WEFT_ARENA_ARRAY(&planner->scratch, bool, graph->node_count);
+  if (!planner->order || !planner->runs) return weft_planner_no_memory(planner);
   region_cursor stack[WEFT_MAX_SUBGRAPH_DEPTH + 1] = {{0, 0, NULL}};
   uint32_t depth = 1;
   while (depth > 0) {
@@ -173,11 +175,8 @@ static void mark_needed(weft_planner *planner) {
       weft_value_id output = node->outputs[o];
       needed |= planner->needed[output] && !weft_planner_is_host_value(planner, output);
     }
-    if (!needed) {
-      planner->order[i] = WEFT_NODE_NONE;
-      continue;
-    }
-    for (uint32_t k = 0; k < node->input_count; k++) {
+    planner->runs[i] = needed;
+    for (uint32_t k = 0; needed && k < node->input_count; k++) {
       if (node->inputs[k] != WEFT_VALUE_NONE)
         planner->needed[weft_planner_resolve(planner, node->inputs[k])] = true;
     }

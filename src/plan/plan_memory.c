@@ -104,12 +104,6 @@ static bool may_overwrite(const weft_planner *planner, const weft_step *step, ui
   return true;
 }
 
-/* The block that stands for this one after merging: never one that is merged itself. */
-static uint32_t root_block(const weft_planner *planner, uint32_t id) {
-  uint32_t merged = planner->blocks[id].merged;
-  return merged == WEFT_BLOCK_NONE ? id : merged;
-}
-
 static void merge_in_place(weft_planner *planner) {
   for (uint32_t s = 0; s < planner->plan->step_count; s++) {
     const weft_step *step = &planner->plan->steps[s];
@@ -118,7 +112,7 @@ static void merge_in_place(weft_planner *planner) {
     if (output->slot != WEFT_SLOT_ARENA) continue;
     for (uint32_t i = 0; i < step->input_count; i++) {
       if (!may_overwrite(planner, step, s, i)) continue;
-      output->merged = root_block(planner, weft_block_of(step->inputs[i]));
+      output->merged = weft_root_block(planner, weft_block_of(step->inputs[i]));
       weft_block *root = &planner->blocks[output->merged];
       if (output->last > root->last) root->last = output->last;
       break;
@@ -196,7 +190,7 @@ weft_status weft_plan_memory(weft_planner *planner) {
   plan->arena_bytes = list.end;
   for (weft_planned *planned = planner->planned; planned; planned = planned->next) {
     if (planned->block == WEFT_BLOCK_NONE) continue;
-    const weft_block *block = &planner->blocks[root_block(planner, planned->block)];
+    const weft_block *block = &planner->blocks[weft_root_block(planner, planned->block)];
     planned->array.slot = block->slot;
     planned->array.offset += block->offset;
   }

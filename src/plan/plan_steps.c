@@ -38,6 +38,7 @@ static weft_array *new_block_array(weft_planner *planner, weft_dtype dtype,
       .last = planner->plan->step_count,
       .slot = WEFT_SLOT_ARENA,
       .merged = WEFT_BLOCK_NONE,
+      .array = array,
   };
   ((weft_planned *)(void *)array)->block = planner->block_count - 1;
   return array;
@@ -56,6 +57,7 @@ static weft_status host_array(weft_planner *planner, weft_value_id value, weft_a
     memcpy(bytes + i * size, &element, size); /* little-endian: the low bytes come first */
   }
   array->constant = bytes;
+  ((weft_planned *)(void *)array)->room = array->elements;
   *out = array;
   return WEFT_OK;
 }
@@ -145,6 +147,7 @@ static weft_status dense_of(weft_planner *planner, const weft_node *node, weft_v
     memcpy(shape.dims, from->dims, sizeof shape.dims);
     weft_array *to = new_block_array(planner, from->dtype, &shape);
     if (!to) return weft_planner_no_memory(planner);
+    if (planner->refresh) planner->refresh->copy_of[value] = planner->plan->step_count;
     WEFT_TRY(add_copy(planner, node, from, to));
     planner->dense[value] = to;
   }
@@ -188,6 +191,51 @@ static weft_status step_input(weft_planner *planner, const weft_node *node, uint
   return WEFT_OK;
 }
 
+/* The output that the value is, where that is a cache. */
+static bool find_cache(const weft_planner *planner, weft_value_id value, uint32_t *out) {
+  const weft_region *region = &planner->graph->regions[0];
+  for (uint32_t i = 0; i < region->output_count; i++) {
+    *out = i;
+    if (region->outputs[i] == value && weft_planner_is_cache(planner, i)) return true;
+  }
+  return false;
+}
+
+static void set_cache_strides(weft_array *array, int64_t capacity) {
+  array->strides[3] = 1;
+  array->strides[2] = array->dims[3];
+  array->strides[1] = capacity * array->dims[3];
+  array->strides[0] = array->strides[1] * array->dims[1];
+}
+
+void weft_planner_lay_cache(const weft_planner *planner, const weft_node *node) {
+  weft_array *past = planner->arrays[node->inputs[0]], *present = planner->arrays[node->outputs[0]];
+  uint32_t output = present->slot - 1 - planner->graph->regions[0].input_count;
+  int64_t rows = planner->request->cache_rows[output];
+  int64_t capacity = weft_cache_capacity(rows, present->dims[2]);
+  set_cache_strides(present, capacity);
+  set_cache_strides(past, rows > 0 ? capacity : past->dims[2]);
+}
+
+/* Arrays for what a node writes: in a block each, but a cache lies in its buffer. */
+static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
+  for (uint32_t i = 0; i < node->output_count; i++) {
+    weft_value_id value = node->outputs[i];
+    uint32_t cache;
+    bool is_cache = node->op == WEFT_OP_APPEND && find_cache(planner, value, &cache);
+    weft_dtype dtype = planner->facts.dtypes[value];
+    const weft_shape *shape = &planner->facts.shapes[value];
+    weft_array *array =
+        is_cache ? new_array(planner, dtype, shape) : new_block_array(planner, dtype, shape);
+    if (!array) return weft_planner_no_memory(planner);
+    planner->arrays[value] = array;
+    if (!is_cache) continue;
+    array->slot = 1 + planner->graph->regions[0].input_count + cache;
+    weft_planner_lay_cache(planner, node);
+  }
+  return WEFT_OK;
+}
+
 static weft_status plan_node(weft_planner *planner, const weft_node *node) {
   const weft_array **inputs =
       WEFT_ARENA_ARRAY(&planner->scratch, const weft_array *, node->input_count + 1);
@@ -198,12 +246,9 @@ static weft_status plan_node(weft_planner *planner, const weft_node *node) {
   for (uint32_t i = 0; i < node->input_count; i++) {
     if (inputs[i]) read_array(planner, inputs[i]);
   }
-  for (uint32_t i = 0; i < node->output_count; i++) {
-    weft_value_id output = node->outputs[i];
-    planner->arrays[output] =
-        new_block_array(planner, planner->facts.dtypes[output], &planner->facts.shapes[output]);
-    if (!planner->arrays[output]) return weft_planner_no_memory(planner);
-  }
+  WEFT_TRY(output_arrays(planner, node));
+  if (planner->refresh)
+    planner->refresh->step_of[node - planner->graph->nodes] = planner->plan->step_count;
   weft_step *step;
   WEFT_TRY(add_step(planner, node, node->input_count, node->output_count, &step));
   memcpy(step->inputs, inputs, node->input_count * sizeof *inputs);
@@ -222,6 +267,10 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
   weft_value_id value = weft_planner_resolve(planner, graph->regions[0].outputs[index]);
   weft_array *array;
   WEFT_TRY(array_of(planner, value, &array));
+  if (weft_planner_is_cache(planner, index)) {
+    planner->plan->outputs[index] = array;
+    return WEFT_OK;
+  }
   uint32_t block = weft_block_of(array);
   bool whole = block != WEFT_BLOCK_NONE && weft_array_is_dense(array) && array->offset == 0 &&
                array->elements * weft_dtype_size(array->dtype) == planner->blocks[block].bytes;
@@ -236,6 +285,7 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
     weft_array *to = new_array(planner, array->dtype, &shape);
     if (!to) return weft_planner_no_memory(planner);
     to->slot = slot;
+    if (planner->refresh) planner->refresh->output_of[index] = planner->plan->step_count;
     WEFT_TRY(add_copy(planner, node, array, to));
     array = to;
   }
@@ -246,7 +296,7 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
 weft_status weft_plan_steps(weft_planner *planner) {
   WEFT_TRY(input_arrays(planner));
   for (uint32_t i = 0; i < planner->order_count; i++) {
-    if (planner->order[i] == WEFT_NODE_NONE) continue;
+    if (!planner->runs[i]) continue;
     const weft_node *node = &planner->graph->nodes[planner->order[i]];
     WEFT_TRY(node->op == WEFT_OP_VIEW ? plan_view(planner, node) : plan_node(planner, node));
   }

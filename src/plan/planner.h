@@ -1,6 +1,7 @@
 /* planner.h - the state that the parts of the planner share while one plan is built: plan_facts.c
  * (which nodes, which shapes) -> plan_steps.c (arrays and steps) -> plan_memory.c (where blocks
- * lie). plan.c calls them in this order. */
+ * lie). plan.c calls them in this order. The state of a graph with caches is kept with the plan, so
+ * that plan_refresh.c can bring it up to date. */
 #ifndef WEFT_PLAN_PLANNER_H
 #define WEFT_PLAN_PLANNER_H
 
@@ -15,12 +16,14 @@ typedef struct weft_block {
   uint32_t first, last;
   uint32_t slot;   /* the arena's, or an output's: then it lies in the caller's tensor */
   uint32_t merged; /* the block whose memory it takes over (in-place steps), or WEFT_BLOCK_NONE */
+  const weft_array *array; /* the dense array that it was made for */
 } weft_block;
 
 /* An array with the block that it lies in (WEFT_BLOCK_NONE: a constant or an input). */
 typedef struct weft_planned {
   weft_array array; /* first: a weft_array of a plan is a weft_planned */
   uint32_t block;
+  uint64_t room;             /* elements that there is memory for, where they are known */
   struct weft_planned *next; /* all of the plan's, newest first */
 } weft_planned;
 
@@ -39,7 +42,8 @@ typedef struct weft_planner {
   weft_inference facts;
   weft_value_id *alias; /* by value: outputs of a taken branch stand for those of its `if` */
   bool *needed;         /* by value */
-  weft_node_id *order;  /* nodes to run; WEFT_NODE_NONE: not needed */
+  weft_node_id *order;  /* nodes in execution order */
+  bool *runs;           /* by place in it: needed, and not computed by inference */
   uint32_t order_count;
 
   weft_array **arrays; /* by value; NULL: not made yet */
@@ -47,7 +51,33 @@ typedef struct weft_planner {
   weft_planned *planned;
   weft_block *blocks;
   uint32_t block_count;
+
+  struct weft_refresh *refresh; /* NULL: the state is not kept */
 } weft_planner;
+
+#define WEFT_PLACE_NONE   UINT32_MAX       /* not in the order */
+#define WEFT_PLACE_BRANCH (UINT32_MAX - 1) /* an `if`: what it depends on must stay */
+
+/* What finds the parts of a plan that depend on a value. */
+typedef struct weft_refresh {
+  weft_users users;
+  uint32_t *place;      /* by node: in the order */
+  uint32_t *step_of;    /* by node: its step */
+  uint32_t *copy_of;    /* by value: the step that makes its dense copy */
+  uint32_t *output_of;  /* by graph output: the step that copies it there; UINT32_MAX: none */
+  bool *host;           /* by value: known by inference, which must stay so */
+  bool *branch_output;  /* by value: stands for an output of an `if` */
+  uint64_t *dirty;      /* by place, a bit: to be looked at. Stays set when a refresh fails */
+  bool *late;           /* by step: one that a refresh has prepared */
+  uint32_t *late_steps; /* their numbers */
+  uint32_t late_count;
+  uint64_t *scratch_room; /* by step: bytes that its scratch may have where it lies */
+  uint64_t arena_end;     /* of the activation arena as it was laid out */
+  weft_arena states;      /* of late steps, filled anew by each refresh */
+  int64_t *cache_rows;    /* by graph output: of the request that the plan is for */
+  bool *is_past;          /* by graph input: a cache appends to it */
+  bool stale;             /* a refresh failed */
+} weft_refresh;
 
 weft_value_id weft_planner_resolve(const weft_planner *planner, weft_value_id value);
 /* Every element of the value was computed by inference. */
@@ -56,6 +86,31 @@ bool weft_planner_is_host_value(const weft_planner *planner, weft_value_id value
 weft_status weft_plan_facts(weft_planner *planner);
 weft_status weft_plan_steps(weft_planner *planner);
 weft_status weft_plan_memory(weft_planner *planner);
+
+/* What a request wants of an output, as a part of the signature. */
+static inline int64_t weft_plan_kind(const weft_plan_request *request, uint32_t output) {
+  if (!request->wanted[output]) return 0;
+  return request->cache_rows && request->cache_rows[output] != WEFT_NO_CACHE ? 2 : 1;
+}
+/* Strides of a cache's output (and of its past, which may lie in place) for the request. */
+void weft_planner_lay_cache(const weft_planner *planner, const weft_node *node);
+static inline bool weft_planner_is_cache(const weft_planner *planner, uint32_t output) {
+  return weft_plan_kind(planner->request, output) == 2;
+}
+/* The block that stands for this one after merging: never one that is merged itself. */
+static inline uint32_t weft_root_block(const weft_planner *planner, uint32_t id) {
+  uint32_t merged = planner->blocks[id].merged;
+  return merged == WEFT_BLOCK_NONE ? id : merged;
+}
+
+/* Before the other parts make steps, and after them (plan_refresh.c). */
+weft_status weft_refresh_open(weft_planner *planner);
+weft_status weft_refresh_finish(weft_planner *planner);
+void weft_planner_release(weft_planner *planner);
+
+/* By how much the extents that differ do so. */
+int64_t weft_plan_shift(const weft_plan *plan, const weft_plan_request *request);
+void weft_plan_write_signature(const weft_plan_request *request, weft_plan *plan);
 
 /* The failure when the plan's or the planner's arena has no memory left. */
 weft_status weft_planner_no_memory(const weft_planner *planner);

@@ -118,11 +118,12 @@ static weft_status allocate_lists(weft_session *session, weft_error *error) {
   session->dims = WEFT_ARENA_ARRAY(arena, const int64_t *, inputs);
   session->ranks = WEFT_ARENA_ARRAY(arena, uint32_t, inputs);
   session->fed = WEFT_ARENA_ARRAY(arena, const weft_tensor *, inputs);
+  session->staged = WEFT_ARENA_ARRAY(arena, weft_storage *, inputs);
   session->wanted = WEFT_ARENA_ARRAY(arena, bool, outputs);
   session->given = WEFT_ARENA_ARRAY(arena, weft_tensor *, outputs);
-  bool all = session->bases && session->dims && session->ranks && session->fed && session->wanted &&
-             session->given;
-  return all ? WEFT_OK : weft_arena_fail(arena, "a session", error);
+  bool all = session->bases && session->dims && session->ranks && session->fed && session->staged &&
+             session->wanted && session->given;
+  return all ? weft_caches_find(session, error) : weft_arena_fail(arena, "a session", error);
 }
 
 static weft_status prepare(weft_session *session, const weft_session_options *options,
@@ -148,6 +149,7 @@ weft_status weft_session_open(weft_model *model, const weft_session_options *opt
   weft_heap *heap = &model->runtime->heap;
   weft_session *session = weft_heap_allocate_zeroed(heap, sizeof *session);
   if (!session) return weft_heap_fail(heap, sizeof *session, "a session", error);
+  atomic_init(&session->holders, 1);
   session->runtime = model->runtime;
   session->model = weft_model_retain(model);
   session->profile = options->profile;
@@ -167,17 +169,28 @@ void weft_session_release_plan(weft_session *session, weft_bound_plan *bound) {
   if (session->current == bound) session->current = NULL;
 }
 
+void weft_session_hold(weft_session *session) {
+  atomic_fetch_add_explicit(&session->holders, 1, memory_order_relaxed);
+}
+
+void weft_session_let_go(weft_session *session) {
+  if (atomic_fetch_sub_explicit(&session->holders, 1, memory_order_acq_rel) > 1) return;
+  weft_heap *heap = session->heap.parent;
+  weft_heap_release(heap, session, sizeof *session);
+}
+
 void weft_session_close(weft_session **out) {
   if (!out || !*out) return;
   weft_session *session = *out;
   for (uint32_t i = 0; i < WEFT_MAX_PLANS; i++)
     weft_session_release_plan(session, &session->plans[i]);
+  weft_caches_release(session);
   weft_heap_release(&session->heap, session->arena, session->arena_bytes);
   weft_arena_release(&session->lists);
   weft_graph_release(&session->graph);
   if (session->device) session->device->close(session->device);
   weft_model_release(session->model);
-  weft_heap_release(&session->runtime->heap, session, sizeof *session);
+  weft_session_let_go(session);
   *out = NULL;
 }
 

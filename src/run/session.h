@@ -1,4 +1,5 @@
-/* session.h - the session object's inside: session.c opens and closes it, session_run.c runs it. */
+/* session.h - the session object's inside: session.c opens and closes it, session_run.c runs it,
+ * session_plan.c finds plans, session_cache.c keeps KV caches. */
 #ifndef WEFT_RUN_SESSION_H
 #define WEFT_RUN_SESSION_H
 
@@ -16,7 +17,23 @@ typedef struct weft_bound_plan {
   bool live;
 } weft_bound_plan;
 
+/* An output that is the result of an `append` to an input: between runs its rows stay in a buffer
+ * that grows. */
+typedef struct weft_cache {
+  uint32_t input, output;
+  weft_tensor views[2]; /* what the latest run handed out, and what the running one will */
+  uint32_t latest;
+  weft_storage *spare; /* a buffer that nobody looks at any more */
+
+  /* Of the running run. */
+  bool active;              /* the session keeps this output */
+  weft_storage *appends_to; /* the buffer in which the past lies in place; NULL: in none */
+  int64_t past_rows;
+  bool may_rewrite; /* nobody looks at the past's own rows either */
+} weft_cache;
+
 struct weft_session {
+  _Atomic uint32_t holders; /* itself, and memory of tensors that may outlive it */
   weft_runtime *runtime;
   weft_model *model; /* a reference: its file owns names, its sources may be borrowed */
   weft_heap heap;    /* counts under the runtime's */
@@ -35,15 +52,37 @@ struct weft_session {
   const int64_t **dims;    /* by input */
   uint32_t *ranks;         /* by input */
   const weft_tensor **fed; /* by input */
+  weft_storage **staged;   /* by input: a dense copy of a view, for this run; or NULL */
   bool *wanted;            /* by output */
   weft_tensor **given;     /* by output: the caller's tensor, or NULL */
-  weft_arena lists;        /* of these */
+  int64_t *cache_rows;     /* by output: see weft_plan_request; NULL: the graph has no caches */
+  weft_cache *caches;
+  uint32_t cache_count;
+  weft_arena lists; /* of these */
 
   weft_execution execution;
+  weft_binding *outputs; /* the caller's, to hand out tensors in */
+  size_t output_count;
   bool running; /* a run answered WEFT_PENDING */
   _Atomic bool cancel;
 };
 
 void weft_session_release_plan(weft_session *session, weft_bound_plan *bound);
+/* The struct, and with it the heap, stays while somebody holds it. */
+void weft_session_hold(weft_session *session);
+void weft_session_let_go(weft_session *session);
+
+/* The plan for the inputs and outputs that are bound, as session->current. */
+weft_status weft_session_find_plan(weft_session *session, weft_error *error);
+
+/* Which outputs are caches: once, when the session opens. */
+weft_status weft_caches_find(weft_session *session, weft_error *error);
+/* A run: claim before the plan is looked for, place after that, and at the end settle. */
+void weft_caches_claim(weft_session *session);
+weft_status weft_caches_place(weft_session *session, weft_error *error);
+void weft_caches_settle(weft_session *session, bool done);
+weft_cache *weft_caches_of_output(const weft_session *session, uint32_t output);
+weft_status weft_cache_detach(void *session, uint32_t slot, weft_error *error);
+void weft_caches_release(weft_session *session);
 
 #endif

@@ -93,71 +93,7 @@ static weft_status want_outputs(weft_session *session, const weft_binding *outpu
   return WEFT_OK;
 }
 
-/* ---- plans ----------------------------------------------------------------------------------- */
-
-static weft_plan_request request_of(const weft_session *session) {
-  return (weft_plan_request){session->dims, session->ranks, session->wanted};
-}
-
-static bool has_signature(const weft_session *session, const weft_plan *plan) {
-  const int64_t *signature = plan->signature;
-  for (uint32_t i = 0; i < plan->input_count; i++) {
-    if (*signature++ != session->ranks[i]) return false;
-    for (uint32_t d = 0; d < session->ranks[i]; d++) {
-      if (*signature++ != session->dims[i][d]) return false;
-    }
-  }
-  for (uint32_t i = 0; i < plan->output_count; i++) {
-    if (*signature++ != session->wanted[i]) return false;
-  }
-  return true;
-}
-
-/* An empty place for a plan, or that of the one used longest ago. */
-static weft_bound_plan *place_for_plan(weft_session *session) {
-  weft_bound_plan *oldest = &session->plans[0];
-  for (uint32_t i = 0; i < WEFT_MAX_PLANS; i++) {
-    weft_bound_plan *bound = &session->plans[i];
-    if (!bound->live) return bound;
-    if (bound->last_use < oldest->last_use) oldest = bound;
-  }
-  weft_session_release_plan(session, oldest);
-  return oldest;
-}
-
-static weft_status make_plan(weft_session *session, weft_bound_plan **out, weft_error *error) {
-  weft_bound_plan *bound = place_for_plan(session);
-  weft_plan_request request = request_of(session);
-  WEFT_TRY(weft_plan_build(&session->graph, session->device, &request, &session->heap, &bound->plan,
-                           error));
-  weft_plan *plan = &bound->plan;
-  bound->outputs = WEFT_ARENA_ARRAY(&plan->arena, weft_tensor *, plan->output_count + 1);
-  if (session->profile)
-    bound->profile = WEFT_ARENA_ARRAY(&plan->arena, weft_step_profile, plan->step_count + 1);
-  if (!bound->outputs || (session->profile && !bound->profile)) {
-    weft_status status = weft_arena_fail(&plan->arena, "a plan", error);
-    weft_plan_release(plan);
-    return status;
-  }
-  bound->live = true;
-  *out = bound;
-  return WEFT_OK;
-}
-
-static weft_status find_plan(weft_session *session, weft_error *error) {
-  weft_bound_plan *bound = session->current;
-  if (!bound || !has_signature(session, &bound->plan)) {
-    bound = NULL;
-    for (uint32_t i = 0; i < WEFT_MAX_PLANS && !bound; i++) {
-      weft_bound_plan *candidate = &session->plans[i];
-      if (candidate->live && has_signature(session, &candidate->plan)) bound = candidate;
-    }
-  }
-  if (!bound) WEFT_TRY(make_plan(session, &bound, error));
-  bound->last_use = ++session->uses;
-  session->current = bound;
-  return WEFT_OK;
-}
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static weft_status ensure_arena(weft_session *session, uint64_t bytes, weft_error *error) {
   if (session->arena && bytes <= session->arena_bytes) return WEFT_OK;
@@ -167,45 +103,71 @@ static weft_status ensure_arena(weft_session *session, uint64_t bytes, weft_erro
   return session->arena ? WEFT_OK : weft_heap_fail(&session->heap, bytes, "the activations", error);
 }
 
+/* A view that is not appended to in place is read as a dense copy. */
+static weft_status place_inputs(weft_session *session, weft_error *error) {
+  for (uint32_t i = 0; i < session->current->plan.input_count; i++) {
+    const weft_tensor *fed = session->fed[i];
+    uint8_t **base = &session->bases[1 + i];
+    if (!fed->is_view) *base = fed->data;
+    if (!fed->is_view || *base) continue;
+    weft_storage *copy = weft_storage_new(&session->heap, session, fed->bytes);
+    if (!copy) return weft_heap_fail(&session->heap, fed->bytes, "an input", error);
+    weft_storage_read_rows(fed->storage, weft_tensor_heads(fed), fed->dims[2],
+                           weft_tensor_row_bytes(fed), copy->data);
+    session->staged[i] = copy;
+    *base = copy->data;
+  }
+  return WEFT_OK;
+}
+
 /* ---- outputs --------------------------------------------------------------------------------- */
 
 static weft_status check_given(const char *name, const weft_tensor *given, const weft_array *array,
                                weft_error *error) {
   bool fits = given->dtype == array->dtype && given->rank == (uint32_t)array->rank &&
               memcmp(given->dims, array->dims, given->rank * sizeof given->dims[0]) == 0;
+  if (fits && given->is_view)
+    return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                     "output '%s': the tensor given is a cache of a session", name);
   if (fits) return WEFT_OK;
   return weft_fail(error, WEFT_INVALID_ARGUMENT,
                    "output '%s': the tensor given does not have its type (%s) or shape", name,
                    weft_dtype_name(array->dtype));
 }
 
-/* Where each wanted output is written: the caller's tensor, or one of the session's, made at the
- * first use of the plan. */
+/* The session's own tensor for an output that is no cache: made at the first use of the plan. */
+static weft_status own_output(weft_session *session, uint32_t index, weft_error *error) {
+  weft_tensor **own = &session->current->outputs[index];
+  const weft_array *array = session->current->plan.outputs[index];
+  if (*own) return weft_tensor_renew(*own, array->dims, error);
+  return weft_tensor_create(&session->heap, session, array->dtype, array->dims, (size_t)array->rank,
+                            own, error);
+}
+
+/* Where each wanted output is written: the caller's tensor, or one of the session's. */
 static weft_status place_outputs(weft_session *session, weft_error *error) {
   weft_bound_plan *bound = session->current;
   for (uint32_t i = 0; i < bound->plan.output_count; i++) {
     const weft_array *array = bound->plan.outputs[i];
-    if (!array) continue;
     weft_tensor *given = session->given[i];
-    if (given) {
+    if (!array || (session->cache_rows && session->cache_rows[i] != WEFT_NO_CACHE)) continue;
+    if (given)
       WEFT_TRY(
           check_given(value_name(session, named_region(session)->outputs[i]), given, array, error));
-    } else if (!bound->outputs[i]) {
-      WEFT_TRY(weft_tensor_create(&session->heap, array->dtype, array->dims, (size_t)array->rank,
-                                  &bound->outputs[i], error));
-    }
+    else
+      WEFT_TRY(own_output(session, i, error));
     session->bases[1 + bound->plan.input_count + i] = (given ? given : bound->outputs[i])->data;
   }
   return WEFT_OK;
 }
 
-static void hand_out(const weft_session *session, weft_binding *outputs, size_t count) {
-  for (size_t i = 0; i < count; i++) {
+static void hand_out(const weft_session *session) {
+  for (size_t i = 0; i < session->output_count; i++) {
+    weft_binding *binding = &session->outputs[i];
     uint32_t index;
-    if (outputs[i].tensor || !find_output(session, outputs[i].name, i, &index)) {
-      continue;
-    }
-    outputs[i].tensor = session->current->outputs[index];
+    if (binding->tensor || !find_output(session, binding->name, i, &index)) continue;
+    weft_cache *cache = weft_caches_of_output(session, index);
+    binding->tensor = cache ? &cache->views[cache->latest] : session->current->outputs[index];
   }
 }
 
@@ -213,12 +175,16 @@ static void hand_out(const weft_session *session, weft_binding *outputs, size_t 
 
 static weft_status start(weft_session *session, const weft_run_options *options,
                          weft_error *error) {
-  WEFT_TRY(find_plan(session, error));
+  const weft_region *region = &session->graph.regions[0];
+  for (uint32_t i = 0; i < region->input_count; i++) session->bases[1 + i] = NULL;
+  weft_caches_claim(session);
+  WEFT_TRY(weft_session_find_plan(session, error));
   const weft_plan *plan = &session->current->plan;
   WEFT_TRY(ensure_arena(session, plan->arena_bytes, error));
+  WEFT_TRY(weft_caches_place(session, error));
+  WEFT_TRY(place_inputs(session, error));
   WEFT_TRY(place_outputs(session, error));
   session->bases[WEFT_SLOT_ARENA] = session->arena;
-  for (uint32_t i = 0; i < plan->input_count; i++) session->bases[1 + i] = session->fed[i]->data;
   uint64_t limit = options ? options->time_limit_ns : 0;
   session->execution = (weft_execution){
       .runtime = session->runtime,
@@ -227,17 +193,27 @@ static weft_status start(weft_session *session, const weft_run_options *options,
       .cancel = &session->cancel,
       .deadline_ns = limit ? weft_now_ns(session->runtime) + limit : 0,
       .profile = session->current->profile,
+      .detach = weft_cache_detach,
+      .detach_user = session,
   };
   return WEFT_OK;
+}
+
+static weft_status finish(weft_session *session, weft_status status) {
+  weft_caches_settle(session, status == WEFT_OK);
+  for (uint32_t i = 0; i < session->graph.regions[0].input_count; i++)
+    weft_storage_release(&session->staged[i]);
+  if (status == WEFT_OK) hand_out(session);
+  session->running = false;
+  return status;
 }
 
 weft_status weft_session_resume(weft_session *session, weft_error *error) {
   if (!session->running) return weft_fail(error, WEFT_INVALID_ARGUMENT, "no run is pending");
   weft_status status = session->device->execute(session->device, &session->execution, error);
   if (status == WEFT_PENDING) return status;
-  session->running = false;
   atomic_store(&session->cancel, false);
-  return status;
+  return finish(session, status);
 }
 
 weft_status weft_session_run(weft_session *session, const weft_run_options *options,
@@ -247,9 +223,11 @@ weft_status weft_session_run(weft_session *session, const weft_run_options *opti
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "the session's previous run is not finished");
   WEFT_TRY(bind_inputs(session, inputs, input_count, error));
   WEFT_TRY(want_outputs(session, outputs, output_count, error));
-  WEFT_TRY(start(session, options, error));
+  session->outputs = outputs;
+  session->output_count = output_count;
+  weft_status status = start(session, options, error);
+  if (status != WEFT_OK) return finish(session, status);
   session->running = true;
-  hand_out(session, outputs, output_count);
   return weft_session_resume(session, error);
 }
 

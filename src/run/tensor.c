@@ -1,4 +1,4 @@
-/* tensor.c - tensors: dense row-major arrays that callers feed and receive. */
+/* tensor.c - tensors: what callers feed and receive. Dense row-major arrays, or views on caches. */
 #include "run/tensor.h"
 
 #include "base/checked.h"
@@ -48,29 +48,54 @@ static weft_status new_tensor(weft_heap *heap, weft_dtype dtype, const int64_t *
   return WEFT_OK;
 }
 
-weft_status weft_tensor_create(weft_heap *heap, weft_dtype dtype, const int64_t *dims, size_t rank,
-                               weft_tensor **out, weft_error *error) {
+/* Zeroed memory of the tensor's size. */
+static weft_status take_storage(weft_tensor *tensor, weft_heap *heap, struct weft_session *session,
+                                uint64_t bytes, weft_error *error) {
+  weft_storage *storage = weft_storage_new(heap, session, bytes);
+  if (!storage) return weft_heap_fail(heap, bytes, "a tensor", error);
+  weft_storage_release(&tensor->storage);
+  tensor->storage = storage;
+  tensor->data = memset(storage->data, 0, (size_t)bytes);
+  return WEFT_OK;
+}
+
+weft_status weft_tensor_create(weft_heap *heap, struct weft_session *session, weft_dtype dtype,
+                               const int64_t *dims, size_t rank, weft_tensor **out,
+                               weft_error *error) {
   *out = NULL;
   weft_tensor *tensor;
   WEFT_TRY(new_tensor(heap, dtype, dims, rank, &tensor, error));
-  tensor->owned = true;
-  tensor->data = weft_heap_allocate_zeroed(heap, tensor->bytes);
-  if (!tensor->data) {
-    weft_status status = weft_heap_fail(heap, tensor->bytes, "a tensor", error);
-    weft_tensor_close(&tensor);
-    return status;
-  }
+  weft_status status = take_storage(tensor, heap, session, tensor->bytes, error);
+  if (status != WEFT_OK) weft_tensor_close(&tensor);
   *out = tensor;
+  return status;
+}
+
+weft_status weft_tensor_renew(weft_tensor *tensor, const int64_t *dims, weft_error *error) {
+  size_t length = tensor->rank * sizeof *dims;
+  weft_storage *storage = tensor->storage;
+  bool shared = atomic_load_explicit(&storage->references, memory_order_acquire) > 1;
+  if (!shared && memcmp(dims, tensor->dims, length) == 0) return WEFT_OK;
+  weft_tensor described = {0};
+  WEFT_TRY(describe(&described, tensor->dtype, dims, tensor->rank, error));
+  uint64_t bytes = described.bytes;
+  bool grows = bytes > storage->bytes;
+  if (grows) bytes += bytes / 2; /* it is likely to do so again */
+  if (grows || shared)
+    WEFT_TRY(take_storage(tensor, storage->heap, storage->session, bytes, error));
+  memcpy(tensor->dims, dims, length);
+  tensor->bytes = described.bytes;
   return WEFT_OK;
 }
 
 weft_status weft_tensor_open(weft_runtime *runtime, weft_dtype dtype, const int64_t *dims,
                              size_t rank, weft_tensor **out, weft_error *error) {
-  return weft_tensor_create(&runtime->heap, dtype, dims, rank, out, error);
+  return weft_tensor_create(&runtime->heap, NULL, dtype, dims, rank, out, error);
 }
 
 weft_status weft_tensor_point(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
                               size_t rank, void *data, size_t bytes, weft_error *error) {
+  *tensor = (weft_tensor){0};
   WEFT_TRY(describe(tensor, dtype, dims, rank, error));
   if (bytes < tensor->bytes || (!data && tensor->bytes)) {
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "tensor: %zu bytes given, %llu needed", bytes,
@@ -92,15 +117,42 @@ weft_status weft_tensor_wrap(weft_runtime *runtime, weft_dtype dtype, const int6
   weft_tensor *tensor;
   WEFT_TRY(new_tensor(&runtime->heap, dtype, dims, rank, &tensor, error));
   weft_status status = weft_tensor_point(tensor, dtype, dims, rank, data, bytes, error);
+  tensor->heap = &runtime->heap;
   if (status != WEFT_OK) weft_tensor_close(&tensor);
   *out = tensor;
   return status;
 }
 
+void weft_tensor_view(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
+                      weft_storage *storage) {
+  *tensor = (weft_tensor){.dtype = dtype, .rank = 4, .is_view = true, .storage = storage};
+  memcpy(tensor->dims, dims, 4 * sizeof *dims);
+  tensor->bytes = weft_tensor_heads(tensor) * (uint64_t)dims[2] * weft_tensor_row_bytes(tensor);
+}
+
+void weft_tensor_clear(weft_tensor *tensor) {
+  weft_storage_release(&tensor->storage);
+  weft_storage_release(&tensor->dense);
+}
+
+weft_status weft_tensor_share(const weft_tensor *tensor, weft_tensor **out, weft_error *error) {
+  *out = NULL;
+  weft_heap *heap = tensor->storage ? tensor->storage->heap : tensor->heap;
+  while (heap->parent) heap = heap->parent; /* the runtime's, which the session does not outlive */
+  weft_tensor *share = weft_heap_allocate(heap, sizeof *share);
+  if (!share) return weft_heap_fail(heap, sizeof *share, "a tensor", error);
+  *share = *tensor;
+  share->heap = heap;
+  if (share->storage) weft_storage_retain(share->storage);
+  if (share->dense) weft_storage_retain(share->dense);
+  *out = share;
+  return WEFT_OK;
+}
+
 void weft_tensor_close(weft_tensor **tensor) {
   if (!tensor || !*tensor) return;
   weft_heap *heap = (*tensor)->heap;
-  if ((*tensor)->owned) weft_heap_release(heap, (*tensor)->data, (*tensor)->bytes);
+  weft_tensor_clear(*tensor);
   weft_heap_release(heap, *tensor, sizeof **tensor);
   *tensor = NULL;
 }
@@ -114,8 +166,17 @@ size_t weft_tensor_rank(const weft_tensor *tensor) {
 const int64_t *weft_tensor_dims(const weft_tensor *tensor) {
   return tensor->dims;
 }
-void *weft_tensor_data(const weft_tensor *tensor) {
-  return tensor->data;
+void *weft_tensor_data(const weft_tensor *view) {
+  if (!view->is_view) return view->data;
+  weft_tensor *tensor = (weft_tensor *)(uintptr_t)view; /* a copy changes nothing that shows */
+  if (!tensor->dense) {
+    tensor->dense =
+        weft_storage_new(tensor->storage->heap, tensor->storage->session, tensor->bytes);
+    if (!tensor->dense) return NULL;
+    weft_storage_read_rows(tensor->storage, weft_tensor_heads(tensor), tensor->dims[2],
+                           weft_tensor_row_bytes(tensor), tensor->dense->data);
+  }
+  return tensor->dense->data;
 }
 size_t weft_tensor_bytes(const weft_tensor *tensor) {
   return (size_t)tensor->bytes;

@@ -2,23 +2,40 @@
 #ifndef WEFT_RUN_TENSOR_H
 #define WEFT_RUN_TENSOR_H
 
-#include "base/heap.h"
+#include "run/storage.h"
 
 struct weft_tensor {
-  weft_heap *heap; /* of this struct and of its own data */
+  weft_heap *heap; /* of this struct; NULL: it lies in another object */
   weft_dtype dtype;
   uint32_t rank;
   int64_t dims[WEFT_RANK_MAX];
-  uint8_t *data;
-  uint64_t bytes; /* of the elements */
-  bool owned;     /* data is the heap's */
+  bool is_view;          /* on the rows of a cache: not dense, and moved when that grows */
+  uint8_t *data;         /* dense elements; NULL: a view */
+  uint64_t bytes;        /* of the elements */
+  weft_storage *storage; /* NULL: the memory is the caller's */
+  weft_storage *dense;   /* of a view: a dense copy, once one was asked for */
 };
 
-/* As weft_tensor_open, on a heap of the caller's choice. */
-weft_status weft_tensor_create(weft_heap *heap, weft_dtype dtype, const int64_t *dims, size_t rank,
-                               weft_tensor **out, weft_error *error);
+/* Of a view: what weft_storage_read_rows and weft_storage_grow want to know. */
+static inline uint64_t weft_tensor_heads(const weft_tensor *tensor) {
+  return (uint64_t)tensor->dims[0] * (uint64_t)tensor->dims[1];
+}
+static inline uint64_t weft_tensor_row_bytes(const weft_tensor *tensor) {
+  return (uint64_t)tensor->dims[3] * weft_dtype_size(tensor->dtype);
+}
+
+/* As weft_tensor_open, on a heap of the caller's choice, for a session or NULL. */
+weft_status weft_tensor_create(weft_heap *heap, struct weft_session *session, weft_dtype dtype,
+                               const int64_t *dims, size_t rank, weft_tensor **out,
+                               weft_error *error);
+/* Gives a tensor other extents, and other memory where somebody shares it or it is too small. */
+weft_status weft_tensor_renew(weft_tensor *tensor, const int64_t *dims, weft_error *error);
 /* As weft_tensor_wrap, into a struct that is the caller's and needs no close. */
 weft_status weft_tensor_point(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
                               size_t rank, void *data, size_t bytes, weft_error *error);
+/* Makes a struct of the caller's a view on a cache, or on nothing again. Takes over a reference. */
+void weft_tensor_view(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims,
+                      weft_storage *storage);
+void weft_tensor_clear(weft_tensor *tensor);
 
 #endif

@@ -210,7 +210,7 @@ static inline weft_status plan_graph(machine *m, const weft_graph *graph, int64_
     for (int32_t k = 0; k < shape->rank; k++) dims[8 * i + (uint32_t)k] = extent_of(shape->dims[k]);
   }
   for (uint32_t i = 0; i < region->output_count; i++) wanted[i] = true;
-  weft_plan_request request = {lists, ranks, wanted};
+  weft_plan_request request = {.dims = lists, .ranks = ranks, .wanted = wanted};
   return weft_plan_build(graph, m->device, &request, m->heap, plan, &m->error);
 }
 

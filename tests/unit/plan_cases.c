@@ -158,8 +158,9 @@ static void test_outputs_not_asked_for(void) {
   mark_output(&p.f, 0, op_unary(&p.f, NEG, x));
   mark_output(&p.f, 0, op_unary(&p.f, ABS, unused));
   int64_t four = 4, five = 5;
-  weft_plan_request request = {(const int64_t *[]){&four, &five}, (uint32_t[]){1, 1},
-                               (bool[]){true, false}};
+  weft_plan_request request = {.dims = (const int64_t *[]){&four, &five},
+                               .ranks = (uint32_t[]){1, 1},
+                               .wanted = (bool[]){true, false}};
   CHECK_OK(weft_plan_build(&p.f.graph, p.m.device, &request, p.m.heap, &p.plan, &p.m.error),
            &p.m.error);
   CHECK_INT(p.plan.step_count, 1);
@@ -218,7 +219,8 @@ static void test_shape_arithmetic_leaves_no_steps(void) {
 
 static void expect_refusal(planned *p, const int64_t *a, uint32_t rank, const int64_t *b,
                            const char *message) {
-  weft_plan_request request = {(const int64_t *[]){a, b}, (uint32_t[]){rank, 2}, (bool[]){true}};
+  weft_plan_request request = {
+      .dims = (const int64_t *[]){a, b}, .ranks = (uint32_t[]){rank, 2}, .wanted = (bool[]){true}};
   weft_status status =
       weft_plan_build(&p->f.graph, p->m.device, &request, p->m.heap, &p->plan, &p->m.error);
   CHECK_INT(status, WEFT_INVALID_ARGUMENT);
