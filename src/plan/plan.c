@@ -75,10 +75,12 @@ weft_status weft_plan_build(const weft_graph *graph, const weft_device *device,
       .graph = graph, .device = device, .request = request, .plan = out, .error = error};
   weft_arena_init(&planner.scratch, heap);
   weft_status status = build(&planner);
-  if (out->planner)
+  if (out->planner) {
     *out->planner = planner;
-  else
+    out->planner->facts.arena = &out->planner->scratch;
+  } else {
     weft_arena_release(&planner.scratch);
+  }
   if (status != WEFT_OK) weft_plan_release(out);
   return status;
 }
