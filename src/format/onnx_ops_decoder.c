@@ -183,6 +183,8 @@ void weft_onnx_group_query_attention(weft_call *call) {
   weft_value_id last = weft_call_input(call, GQA_LAST);
   if (last == NONE || weft_call_input(call, GQA_TOTAL) == NONE)
     weft_call_fail(call, WEFT_INVALID_MODEL, "the lengths of its sequences are missing");
+  else if (!weft_dtype_is_integer(weft_call_dtype(call, last)))
+    weft_call_fail(call, WEFT_INVALID_MODEL, "the lengths of its sequences are no integers");
   int64_t size = read_gqa(&a);
   if (call->status != WEFT_OK) return;
   weft_formula f = WEFT_FORMULA(call, last);
@@ -222,6 +224,15 @@ static weft_value_id project(heads *a, weft_value_id x, int64_t begin, int64_t e
   return weft_call_split_heads(call, x, a->heads);
 }
 
+static void check_packed(heads *a, weft_value_id x, uint32_t parts) {
+  const weft_shape *shape = weft_call_shape(a->call, x);
+  if (shape->rank != 5)
+    weft_call_fail(a->call, WEFT_INVALID_MODEL, "its key or value is missing");
+  else if (shape->dims[2] != a->heads || shape->dims[3] != parts)
+    weft_call_fail(a->call, WEFT_INVALID_MODEL, "its packed heads are not %lld in %u parts",
+                   (long long)a->heads, parts);
+}
+
 /* Part `index` of x [B,S,H,parts,D], as [B,S,H D]. */
 static weft_value_id unpack(heads *a, weft_value_id x, uint32_t index, uint32_t parts) {
   weft_call *call = a->call;
@@ -236,14 +247,13 @@ static int64_t read_mha(heads *a) {
   weft_call *call = a->call;
   weft_value_id q = weft_call_input(call, MHA_Q), k = weft_call_input(call, MHA_K);
   weft_value_id v = weft_call_input(call, MHA_V), packed = k == NONE ? q : v == NONE ? k : NONE;
-  if (packed != NONE && weft_call_rank(call, packed) != 5) {
-    weft_call_fail(call, WEFT_INVALID_MODEL, "its key or value is missing");
-    return 1;
-  }
-  if (k == NONE) q = unpack(a, packed, 0, 3);
+  uint32_t parts = k == NONE ? 3 : 2;
   if (packed != NONE) {
-    v = unpack(a, packed, k == NONE ? 2 : 1, k == NONE ? 3 : 2);
-    k = unpack(a, packed, k == NONE ? 1 : 0, k == NONE ? 3 : 2);
+    check_packed(a, packed, parts);
+    if (call->status != WEFT_OK) return 1;
+    if (parts == 3) q = unpack(a, packed, 0, 3);
+    k = unpack(a, packed, parts - 2, parts);
+    v = unpack(a, packed, parts - 1, parts);
   }
   int64_t size = head_size(call, q, 3, a->heads), width = size * a->heads;
   a->q = project(a, q, 0, width);

@@ -46,6 +46,13 @@ static weft_value_id block_zeros(weft_call *call, weft_value_id zeros, int64_t r
   return weft_call_in_shape(call, zeros, "zero points", &shape);
 }
 
+static void check_float(weft_call *call, weft_value_id x, const char *input) {
+  weft_dtype dtype = weft_call_dtype(call, x);
+  if (call->status == WEFT_OK && !weft_dtype_is_float(dtype))
+    weft_call_fail(call, WEFT_INVALID_MODEL, "its %s are %s, but a float is needed", input,
+                   weft_dtype_name(dtype));
+}
+
 static weft_value_id dequantize(weft_call *call, const weft_attributes *attributes,
                                 weft_value_id codes, weft_value_id scales, weft_value_id zeros) {
   return WEFT_CALL_NODE(call, WEFT_OP_DEQUANTIZE, attributes, codes, scales, zeros);
@@ -56,6 +63,8 @@ static weft_value_id block_weight(weft_call *call, int64_t k, int64_t n) {
   int64_t bits = bits_attribute(call), block = block_attribute(call, bits, 0);
   int64_t blocks = up(k, block), row = blocks * (block * bits / 8);
   weft_dtype dtype = weft_call_dtype(call, weft_call_input(call, 0));
+  check_float(call, weft_call_input(call, 0), "rows");
+  check_float(call, weft_call_input(call, 2), "scales");
   weft_attributes attributes = {.dequantize = {.dtype = dtype,
                                                .bits = (uint32_t)bits,
                                                .axis = 1,
@@ -92,6 +101,7 @@ void weft_onnx_gather_block_quantized(weft_call *call) {
   int64_t bits = bits_attribute(call), block = block_attribute(call, bits, 128);
   weft_value_id data = weft_call_input(call, 0), scales = weft_call_input(call, 2);
   weft_value_id indices = weft_call_input(call, 1), zeros = weft_call_input(call, 3);
+  check_float(call, scales, "scales");
   uint32_t rank = weft_call_rank(call, data);
   int32_t gathered = weft_call_axis(call, "gather_axis", 0);
   int32_t quantized = weft_call_axis(call, "quantize_axis", 1);

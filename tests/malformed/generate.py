@@ -5,7 +5,7 @@ with name and answer for each. tests/malformed/malformed.c reads them."""
 import pathlib
 import sys
 
-import cases_data, cases_model, cases_operators, cases_wire
+import cases_data, cases_decoder, cases_model, cases_operators, cases_wire
 from case import CASES
 from seed import seed
 
@@ -16,6 +16,7 @@ cases_model.attributes()
 cases_data.tensors()
 cases_data.external()
 cases_operators.operators()
+cases_decoder.decoder()
 assert len({name for name, _, _ in CASES}) == len(CASES), "two cases have the same name"
 
 folder = pathlib.Path(sys.argv[1])

@@ -118,8 +118,10 @@ def group_query():
     yield gqa("rotary_packed", rotary=8, packed=True)
     yield gqa("rotary_interleaved", rotary=8, rotary_interleaved=1)
     yield gqa("rotary_positions", rotary=8, positions=True)
-    yield gqa("everything", rotary=8, packed=True, local_window_size=4, softcap=1.5, sink=True,
-              scale=0.3, bias=lambda b, h: (1, h))
+    # without a padded prompt: onnxruntime adds the bias where it has no scores, in rows of padding
+    yield gqa("everything", [step for step in ALL if step is not PADDED], rotary=8,
+              packed=True, local_window_size=4, softcap=1.5, sink=True, scale=0.3,
+              bias=lambda b, h: (1, h))
 
 
 def without_past():

@@ -219,7 +219,8 @@ def dynamic_linear():
                     product = g.Cast(g.MatMulInteger(codes, w, x_point, z), to=1)
                     return g.Add(g.Mul(product, g.Mul(x_scale, s)), c)
 
-                yield case(name, build, *[[random(rng, shape)] for shape in ([1, 12], [2, 3, 12])])
+                feeds = [[random(rng, shape)] for shape in ([1, 1, 12], [2, 3, 12])]
+                yield case(name, build, *feeds)
 
 
 def matmul_integer_to_float():
