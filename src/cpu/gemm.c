@@ -12,6 +12,7 @@
 #define FIRST_TILES      4  /* see multiply_block */
 #define FIRST_PANEL_ROWS 128
 #define FLOPS_PER_NS     40.0 /* of one thread, roughly */
+#define CODE_OPS_PER_NS  80.0
 
 /* For several threads items are made smaller: so many, that it matters little which thread has the
  * last one, but none so short that handing it out shows. */
@@ -22,24 +23,9 @@
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-/* An item: rows [tile, tile_end) of tiles and panels [panel, panel_end) of one batch. */
-typedef struct item {
-  uint64_t batch, tile, tile_end, panel, panel_end;
-  uint64_t row, column, columns; /* of the product: the first of each; how many */
-  const float *a, *b;            /* of the batch */
-  float *c;                      /* of the item: row 0 is `row` */
-  uint64_t ldc;
-} item;
-
-static uint64_t tile_start(const weft_blocking *blocking, uint64_t tile) {
-  return tile * blocking->tile_rows + weft_min_u64(tile, blocking->tiles_longer);
-}
-
-/* Rows [k, k + k_count) of panels [panel, panel_end), which lie at b and `step` floats apart,
- * against tiles [tile, tile_end). */
-static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t tile,
-                            uint64_t tile_end, uint64_t panel, uint64_t panel_end, const float *b,
-                            uint64_t step, uint64_t k, uint64_t k_count) {
+void weft_gemm_panels(const weft_matmul *matmul, const weft_item *at, uint64_t tile,
+                      uint64_t tile_end, uint64_t panel, uint64_t panel_end, const float *b,
+                      uint64_t step, uint64_t k, uint64_t k_count) {
   const weft_blocking *blocking = &matmul->blocking;
   uint64_t column = panel * matmul->kernels->gemm_columns;
   uint64_t column_end = weft_min_u64(panel_end * matmul->kernels->gemm_columns, matmul->n);
@@ -50,9 +36,9 @@ static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t 
                              .b_panel = (size_t)step,
                              .ldc = (size_t)at->ldc,
                              .accumulate = k > 0};
-  uint64_t row = tile_start(blocking, tile);
+  uint64_t row = weft_tile_start(blocking, tile);
   for (; tile < tile_end; tile++, row += args.m) {
-    args.m = (size_t)(blocking->tile_rows + (tile < blocking->tiles_longer));
+    args.m = (size_t)weft_tile_rows(blocking, tile);
     args.a = at->a + row * args.lda + k;
     args.c = at->c + (row - at->row) * at->ldc + (column - at->column);
     matmul->kernels->gemm_f32(&args);
@@ -62,7 +48,7 @@ static void multiply_panels(const weft_matmul *matmul, const item *at, uint64_t 
 /* A K block of all of the item's panels, `step` floats apart, against tiles [tile, tile_end). The
  * first few tiles take the panel in turn, some rows of it at a time: it may come from afar, and the
  * processor fetches ahead while the later tiles run. */
-static void multiply_block(const weft_matmul *matmul, const item *at, uint64_t tile,
+static void multiply_block(const weft_matmul *matmul, const weft_item *at, uint64_t tile,
                            uint64_t tile_end, const float *panels, uint64_t step, uint64_t k,
                            uint64_t k_count) {
   const weft_blocking *blocking = &matmul->blocking;
@@ -72,13 +58,13 @@ static void multiply_block(const weft_matmul *matmul, const item *at, uint64_t t
     end = weft_min_u64(p + blocking->panels_per_call, at->panel_end);
     const float *b = panels + (p - at->panel) * step;
     for (uint64_t done = 0; done < k_count; done += rows)
-      multiply_panels(matmul, at, tile, first, p, end, b + done * matmul->kernels->gemm_columns,
-                      step, k + done, weft_min_u64(rows, k_count - done));
-    multiply_panels(matmul, at, first, tile_end, p, end, b, step, k, k_count);
+      weft_gemm_panels(matmul, at, tile, first, p, end, b + done * matmul->kernels->gemm_columns,
+                       step, k + done, weft_min_u64(rows, k_count - done));
+    weft_gemm_panels(matmul, at, first, tile_end, p, end, b, step, k, k_count);
   }
 }
 
-static weft_status finish_rows(const weft_matmul_run *run, const item *at, uint64_t row,
+static weft_status finish_rows(const weft_matmul_run *run, const weft_item *at, uint64_t row,
                                uint64_t row_end, weft_tiles *tiles, weft_error *error) {
   const weft_matmul *matmul = run->matmul;
   uint64_t count = at->columns, step = 1;
@@ -94,14 +80,14 @@ static weft_status finish_rows(const weft_matmul_run *run, const item *at, uint6
 }
 
 /* An empty sum. */
-static void clear_rows(const weft_matmul *matmul, const item *at) {
-  uint64_t rows = tile_start(&matmul->blocking, at->tile_end) - at->row;
+static void clear_rows(const weft_matmul *matmul, const weft_item *at) {
+  uint64_t rows = weft_tile_start(&matmul->blocking, at->tile_end) - at->row;
   for (uint64_t row = 0; row < rows; row++)
     memset(at->c + row * at->ldc, 0, (size_t)at->columns * sizeof(float));
 }
 
 /* The panels of this item for K block [k, k + k_count); `step` is the distance of two panels. */
-static const float *find_panels(const weft_matmul *matmul, const item *at, uint64_t k,
+static const float *find_panels(const weft_matmul *matmul, const weft_item *at, uint64_t k,
                                 uint64_t k_count, float *packed, uint64_t *step) {
   uint64_t columns = matmul->kernels->gemm_columns;
   if (matmul->panels) {
@@ -116,10 +102,25 @@ static const float *find_panels(const weft_matmul *matmul, const item *at, uint6
   return packed;
 }
 
-static weft_status run_item(const weft_matmul_run *run, const item *at, float *packed,
+/* B in few bits: all of K at once. */
+static weft_status run_packed_item(const weft_matmul_run *run, const weft_item *at, float *scratch,
+                                   weft_tiles *tiles, weft_error *error) {
+  const weft_blocking *blocking = &run->matmul->blocking;
+  for (uint64_t tile = at->tile, end; tile < at->tile_end; tile = end) {
+    end = weft_min_u64(tile + blocking->tiles_per_block, at->tile_end);
+    weft_packed_multiply(run, at, tile, end, scratch);
+    if (run->matmul->has_epilogue)
+      WEFT_TRY(finish_rows(run, at, weft_tile_start(blocking, tile), weft_tile_start(blocking, end),
+                           tiles, error));
+  }
+  return WEFT_OK;
+}
+
+static weft_status run_item(const weft_matmul_run *run, const weft_item *at, float *packed,
                             weft_tiles *tiles, weft_error *error) {
   const weft_matmul *matmul = run->matmul;
   const weft_blocking *blocking = &matmul->blocking;
+  if (matmul->packed != NULL) return run_packed_item(run, at, packed, tiles, error);
   if (matmul->k == 0) clear_rows(matmul, at);
   for (uint64_t k = 0; k < matmul->k || k == 0; k += blocking->k_block) {
     uint64_t k_count = weft_min_u64(blocking->k_block, matmul->k - k), step = 0;
@@ -128,14 +129,14 @@ static weft_status run_item(const weft_matmul_run *run, const item *at, float *p
       end = weft_min_u64(tile + blocking->tiles_per_block, at->tile_end);
       multiply_block(matmul, at, tile, end, panels, step, k, k_count);
       if (matmul->has_epilogue && k + k_count == matmul->k)
-        WEFT_TRY(finish_rows(run, at, tile_start(blocking, tile), tile_start(blocking, end), tiles,
-                             error));
+        WEFT_TRY(finish_rows(run, at, weft_tile_start(blocking, tile),
+                             weft_tile_start(blocking, end), tiles, error));
     }
   }
   return WEFT_OK;
 }
 
-static void locate_item(const weft_matmul_run *run, uint64_t index, float *block, item *at) {
+static void locate_item(const weft_matmul_run *run, uint64_t index, float *block, weft_item *at) {
   const weft_matmul *matmul = run->matmul;
   const weft_blocking *blocking = &matmul->blocking;
   uint64_t row_group = index % blocking->row_groups, rest = index / blocking->row_groups;
@@ -149,7 +150,7 @@ static void locate_item(const weft_matmul_run *run, uint64_t index, float *block
   at->tile_end = weft_min_u64(at->tile + blocking->tiles_per_item, blocking->tiles);
   at->panel = column_group * blocking->panels_per_item;
   at->panel_end = weft_min_u64(at->panel + blocking->panels_per_item, blocking->panels);
-  at->row = tile_start(blocking, at->tile);
+  at->row = weft_tile_start(blocking, at->tile);
   at->column = at->panel * columns;
   at->columns = weft_min_u64(at->panel_end * columns, matmul->n) - at->column;
   at->ldc = matmul->direct ? matmul->n : blocking->panels_per_item * columns;
@@ -171,7 +172,7 @@ static weft_status run_items(const void *context, uint64_t begin, uint64_t end, 
     scratch += weft_align_up(matmul->epilogue.scratch_bytes, WEFT_ALIGNMENT);
   }
   for (uint64_t index = begin; index < end; index++) {
-    item at;
+    weft_item at;
     locate_item(run, index, block, &at);
     WEFT_TRY(run_item(run, &at, (float *)(void *)scratch, &tiles, error));
   }
@@ -208,23 +209,35 @@ static uint64_t count_items(const weft_matmul *matmul) {
   return matmul->batches * matmul->blocking.row_groups * matmul->blocking.column_groups;
 }
 
-static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
+/* Blocks of K, panels in a call, and bytes of A in a row of a block. */
+static void set_calls(weft_matmul *matmul) {
   weft_blocking *blocking = &matmul->blocking;
-  uint64_t rows = matmul->kernels->gemm_rows, columns = matmul->kernels->gemm_columns;
+  uint64_t columns = matmul->kernels->gemm_columns;
   bool few_rows = matmul->m <= FEW_ROWS;
-  blocking->tiles = divide_up(matmul->m, rows);
   blocking->k_block = at_least_one(
       few_rows ? matmul->k : even_part(matmul->k, PANEL_BYTES / (columns * sizeof(float))));
+  blocking->panels_per_call = few_rows ? divide_up(matmul->n, columns)
+                                       : at_least_one(LINE_BYTES / (columns * sizeof(float)));
+  blocking->row_bytes = blocking->k_block * sizeof(float);
+}
+
+static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
+  weft_blocking *blocking = &matmul->blocking;
+  uint64_t columns = matmul->kernels->gemm_columns;
+  uint64_t rows = matmul->rounded ? matmul->kernels->codes_rows : matmul->kernels->gemm_rows;
+  if (matmul->packed != NULL)
+    weft_packed_blocking(matmul);
+  else
+    set_calls(matmul);
+  blocking->tiles = divide_up(matmul->m, rows);
   blocking->tile_rows = matmul->m / blocking->tiles;
   blocking->tiles_longer = matmul->m % blocking->tiles;
   blocking->panels = divide_up(matmul->n, columns);
-  uint64_t block_rows = A_BLOCK_BYTES / (blocking->k_block * sizeof(float));
+  uint64_t block_rows = A_BLOCK_BYTES / blocking->row_bytes;
   blocking->tiles_per_block = even_part(blocking->tiles, at_least_one(block_rows / rows));
-  bool whole = matmul->direct && !matmul->panels;
+  bool whole = matmul->direct && !matmul->panels && matmul->packed == NULL;
   blocking->tiles_per_item = whole ? blocking->tiles : blocking->tiles_per_block;
   blocking->panels_per_item = even_part(blocking->panels, at_least_one(ITEM_COLUMNS / columns));
-  blocking->panels_per_call =
-      few_rows ? blocking->panels : at_least_one(LINE_BYTES / (columns * sizeof(float)));
   uint64_t panels_min = at_least_one(ITEM_COLUMNS_MIN / columns);
   do {
     blocking->row_groups = divide_up(blocking->tiles, blocking->tiles_per_item);
@@ -232,24 +245,27 @@ static void set_blocking(weft_matmul *matmul, uint64_t items_wanted) {
   } while (count_items(matmul) < items_wanted && split_items(blocking, panels_min, whole));
 }
 
-static uint64_t items_wanted(const weft_cpu *cpu, double flops) {
+static uint64_t items_wanted(const weft_cpu *cpu, double ns) {
   if (cpu->threads == 1) return 1;
-  return weft_min_u64((uint64_t)cpu->threads * ITEMS_PER_THREAD,
-                      (uint64_t)(flops / FLOPS_PER_NS / ITEM_NS_MIN));
+  return weft_min_u64((uint64_t)cpu->threads * ITEMS_PER_THREAD, (uint64_t)(ns / ITEM_NS_MIN));
 }
 
 void weft_gemm_prepare(weft_matmul *matmul, const weft_cpu *cpu, weft_step *step) {
   weft_blocking *blocking = &matmul->blocking;
-  set_blocking(matmul, items_wanted(cpu, step->flops));
+  double ns = step->flops / (matmul->rounded ? CODE_OPS_PER_NS : FLOPS_PER_NS);
+  set_blocking(matmul, items_wanted(cpu, ns));
   uint64_t item_columns = blocking->panels_per_item * matmul->kernels->gemm_columns;
   uint64_t item_rows = blocking->tiles_per_item * (blocking->tile_rows + 1);
   if (!matmul->direct)
     matmul->product_bytes = weft_align_up(item_rows * item_columns * sizeof(float), WEFT_ALIGNMENT);
-  uint64_t packed = matmul->panels ? 0 : blocking->k_block * item_columns * sizeof(float);
+  uint64_t packed = matmul->packed != NULL ? weft_packed_scratch(matmul)
+                    : matmul->panels       ? 0
+                                           : blocking->k_block * item_columns * sizeof(float);
   uint64_t items = count_items(matmul);
-  weft_work_prepare(&matmul->work, cpu, step, run_items, items,
-                    step->flops / (double)items / FLOPS_PER_NS + 100.0,
+  weft_work_prepare(&matmul->work, cpu, step, run_items, items, ns / (double)items + 100.0,
                     matmul->product_bytes + packed +
                         weft_align_up(matmul->epilogue.scratch_bytes, WEFT_ALIGNMENT));
-  step->kernel = matmul->panels ? "gemm-panels" : "gemm";
+  step->kernel = matmul->packed != NULL ? weft_packed_kernel(matmul)
+                 : matmul->panels       ? "gemm-panels"
+                                        : "gemm";
 }

@@ -59,6 +59,7 @@ static void set_shapes(weft_matmul *matmul, const weft_array *output) {
   matmul->b_row = b.rank > 1 ? b.strides[last_b - 1] : b.strides[0];
   matmul->b_column = b.rank > 1 ? b.strides[last_b] : 0;
   if (matmul->panels) panel_strides(matmul->kernels, &b);
+  if (matmul->packed != NULL) matmul->b_row = matmul->b_column = 0;
   int32_t rank = output->rank - (a.rank > 1) - (b.rank > 1);
   weft_nest_init(&matmul->batch, rank, output->dims);
   weft_nest_add(&matmul->batch, batch_rank(&a), a.dims, a.strides);
@@ -110,6 +111,7 @@ static weft_status run_matmul(const weft_step *step, const weft_execution *execu
   weft_matmul_run run = {.matmul = matmul};
   run.a = matmul->a_converted ? weft_operand_data(&matmul->a, step, execution)
                               : weft_array_data(execution, matmul->a_array);
+  WEFT_TRY(weft_matmul_rows_run(&run, step, execution, error));
   run.b = matmul->b_converted ? weft_operand_data(&matmul->b, step, execution)
                               : weft_array_data(execution, matmul->b_array);
   for (uint32_t i = 2; i < step->input_count; i++)
@@ -118,18 +120,33 @@ static weft_status run_matmul(const weft_step *step, const weft_execution *execu
   return weft_work_run(&matmul->work, step, execution, &run, error);
 }
 
-/* f32 is read in place, by strides; other types as 64-bit integers, doubles, or converted to f32.
- */
+/* f32 is read in place, by strides, and 16-bit floats on the left are made f32 by all threads;
+ * other types are read as 64-bit integers, doubles, or converted to f32. */
 static weft_status prepare_sides(weft_matmul *matmul, const weft_cpu *cpu, weft_step *step,
                                  weft_error *error) {
-  matmul->a_converted = matmul->a_array->dtype != WEFT_F32;
-  matmul->b_converted = matmul->b_array->dtype != WEFT_F32;
-  matmul->panels = matmul->b_array->layout == WEFT_LAYOUT_PANELS;
-  if (matmul->a_converted)
-    WEFT_TRY(weft_operand_prepare(&matmul->a, cpu, step, matmul->a_array, 0, NULL, error));
-  if (matmul->b_converted)
-    WEFT_TRY(weft_operand_prepare(&matmul->b, cpu, step, matmul->b_array, 0, NULL, error));
+  const weft_array *a = matmul->a_array, *b = matmul->b_array;
+  matmul->a_converted = weft_class_of(a->dtype) != WEFT_CLASS_F32;
+  matmul->b_converted = b->dtype != WEFT_F32 && b->layout == WEFT_LAYOUT_DENSE;
+  matmul->panels = b->layout == WEFT_LAYOUT_PANELS;
+  if (b->layout == WEFT_LAYOUT_CODES) {
+    matmul->packed = (const weft_packed *)(const void *)b->constant;
+    bool allowed = cpu->activations == WEFT_ACTIVATIONS_AUTO
+                       ? step->node->attributes.matmul.int8_rows
+                       : cpu->activations == WEFT_ACTIVATIONS_INT8;
+    matmul->rounded = allowed && matmul->packed->kind == WEFT_PACKED_CODES;
+  }
+  if (matmul->a_converted) WEFT_TRY(weft_operand_prepare(&matmul->a, cpu, step, a, 0, NULL, error));
+  if (matmul->b_converted) WEFT_TRY(weft_operand_prepare(&matmul->b, cpu, step, b, 0, NULL, error));
   return WEFT_OK;
+}
+
+/* Bytes of a constant B, in whichever layout. */
+static double weight_bytes(const weft_matmul *matmul) {
+  const weft_array *b = matmul->b_array;
+  if (b->constant == NULL) return 0;
+  if (matmul->packed != NULL)
+    return (double)matmul->packed->panels * (double)matmul->packed->panel_bytes;
+  return (double)b->elements * (double)weft_dtype_size(b->dtype);
 }
 
 weft_status weft_cpu_prepare_matmul(const weft_cpu *cpu, weft_step *step, weft_arena *arena,
@@ -145,9 +162,12 @@ weft_status weft_cpu_prepare_matmul(const weft_cpu *cpu, weft_step *step, weft_a
   step->state = matmul;
   step->run = run_matmul;
   step->flops = 2.0 * (double)matmul->k * (double)step->outputs[0]->elements;
-  if (weft_class_of(matmul->a_array->dtype) == WEFT_CLASS_F32)
+  step->bytes = weight_bytes(matmul);
+  if (!matmul->a_converted) {
+    weft_matmul_rows_prepare(matmul, cpu, step);
     weft_gemm_prepare(matmul, cpu, step);
-  else
+  } else {
     weft_plain_prepare(matmul, cpu, step);
+  }
   return WEFT_OK;
 }

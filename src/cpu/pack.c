@@ -1,6 +1,7 @@
-/* pack.c - weights into the layout that the CPU's kernels read. The source is read in pieces, so
- * that a weight that still lies in its file is never in memory twice. */
-#include "cpu/internal.h"
+/* pack.c - weights into the layout that the CPU's kernels read: f32 here, fewer bits in
+ * pack_codes.c. The source is read in pieces, so that a weight that still lies in its file is never
+ * in memory twice. */
+#include "cpu/codes.h"
 
 #define PIECE_BYTES (1u << 20)
 
@@ -77,6 +78,11 @@ weft_status weft_cpu_pack(const weft_device *device, const weft_graph *graph, co
   const weft_cpu *cpu = (const weft_cpu *)(const void *)device;
   *out = NULL;
   if (node->op != WEFT_OP_MATMUL || input != 1) return WEFT_OK;
+  weft_weight_list weight;
+  if (weft_weight_find(graph, node->inputs[input], &weight)) {
+    *layout = WEFT_LAYOUT_CODES;
+    return weft_cpu_pack_weight(cpu, graph, &weight, heap, out, error);
+  }
   const weft_value *value = &graph->values[node->inputs[input]];
   if (value->kind != WEFT_VALUE_CONSTANT || value->layout != WEFT_LAYOUT_DENSE ||
       !worth_packing(cpu->kernels, value))

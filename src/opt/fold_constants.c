@@ -1,7 +1,9 @@
 /* fold_constants.c - nodes whose inputs are all constant become constants; so do values that shape
- * inference knows whole. */
+ * inference knows whole. Weights of few bits stay what they are: they get larger as numbers. */
 #include "base/checked.h"
+#include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/weight.h"
 
 /* A folded result may be this much larger than what it was made from: a broadcast of a number is
  * cheaper to compute than to hold. */
@@ -16,8 +18,9 @@ typedef struct folding {
   weft_graph *graph;
   const weft_opt_context *context;
   weft_arena arena;
-  uint32_t *uses;        /* by value: weights nobody needs any more are let go at once */
-  uint64_t growth, work; /* bytes, so far */
+  uint32_t *uses;         /* by value: weights nobody needs any more are let go at once */
+  weft_value_id *weights; /* by node: the right side of a matmul that it helps to make, or NONE */
+  uint64_t growth, work;  /* bytes, so far */
   weft_error *error;
 } folding;
 
@@ -29,6 +32,30 @@ static weft_status count_uses(folding *fold) {
   if (!fold->uses) return weft_arena_fail(&fold->arena, "a rewrite", fold->error);
   for (uint32_t i = 0; i < graph->value_count; i++) fold->uses[i] = weft_use_count(&users, i);
   return WEFT_OK;
+}
+
+/* Notes the nodes that make right sides: a transpose, and what is transposed. */
+static weft_status find_weights(folding *fold) {
+  const weft_graph *graph = fold->graph;
+  fold->weights = WEFT_ARENA_ARRAY(&fold->arena, weft_value_id, graph->node_count + 1);
+  if (!fold->weights) return weft_arena_fail(&fold->arena, "a rewrite", fold->error);
+  for (uint32_t i = 0; i < graph->node_count; i++) fold->weights[i] = WEFT_VALUE_NONE;
+  for (uint32_t i = 0; i < graph->node_count; i++) {
+    const weft_node *node = &graph->nodes[i];
+    if (node->removed || node->op != WEFT_OP_MATMUL) continue;
+    const weft_node *maker = weft_match_producer(graph, node->inputs[1]);
+    for (int depth = 0; maker && depth < 2; depth++) {
+      fold->weights[maker - graph->nodes] = node->inputs[1];
+      maker = weft_match_producer(graph, maker->inputs[0]);
+    }
+  }
+  return WEFT_OK;
+}
+
+static bool makes_weight(const folding *fold, weft_node_id id) {
+  weft_weight_list list;
+  return fold->weights[id] != WEFT_VALUE_NONE &&
+         weft_weight_find(fold->graph, fold->weights[id], &list);
 }
 
 static bool is_constant(const weft_value *value) {
@@ -128,6 +155,7 @@ static weft_status fold_node(folding *fold, weft_node_id id) {
   bool known = node->output_count == 1 && is_known(&graph->values[node->outputs[0]]);
   if (known ? !can_hold(fold, &graph->values[node->outputs[0]]) : !can_evaluate(fold, node))
     return WEFT_OK;
+  if (makes_weight(fold, id)) return WEFT_OK;
   weft_buffer **buffers = WEFT_ARENA_ARRAY(&fold->arena, weft_buffer *, node->output_count);
   if (!buffers) return weft_arena_fail(&fold->arena, "a rewrite", fold->error);
   weft_status status =
@@ -144,6 +172,7 @@ weft_status weft_pass_fold_constants(weft_graph *graph, const weft_opt_context *
   folding fold = {.graph = graph, .context = context, .error = error};
   weft_arena_init(&fold.arena, context->heap);
   weft_status status = count_uses(&fold);
+  if (status == WEFT_OK) status = find_weights(&fold);
   weft_walk walk;
   weft_walk_start(&walk, graph);
   while (status == WEFT_OK) {

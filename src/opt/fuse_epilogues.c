@@ -48,9 +48,11 @@ static weft_status fuse(weft_graph *graph, weft_node *node, const weft_node *mat
   weft_value_id inputs[2 + WEFT_EXPR_INPUTS_MAX] = {matmul->inputs[0], matmul->inputs[1]};
   memcpy(inputs + 2, composer.inputs + 1, (composer.input_count - 1) * sizeof inputs[0]);
   weft_node_id dead = (weft_node_id)(matmul - graph->nodes);
+  bool int8_rows = matmul->attributes.matmul.int8_rows;
   WEFT_TRY(
       weft_match_rewrite(graph, node, WEFT_OP_MATMUL, inputs, 1 + composer.input_count, error));
   node->attributes.matmul.expr = expr;
+  node->attributes.matmul.int8_rows = int8_rows;
   weft_str name = matmul->name; /* profiles and messages speak of the matmul */
   graph->nodes[dead].name = node->name;
   node->name = name;

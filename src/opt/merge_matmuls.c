@@ -1,8 +1,10 @@
 /* merge_matmuls.c - matmuls of one input with several constant weights (query, key and value)
  * become one matmul with the weights side by side; each old one becomes a part of its result, which
- * is a view. */
+ * is a view. Weights of few bits are laid side by side by a concat, which the device packs through.
+ */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/weight.h"
 
 #define GROUP_MAX   16u
 #define PIECE_BYTES (1u << 20)
@@ -32,17 +34,28 @@ static bool is_column_vector(const weft_graph *graph, weft_value_id id, weft_dim
          value->shape.rank == 1 && value->shape.dims[0] == columns;
 }
 
+static bool is_f32_weight(const weft_value *weight) {
+  return weight->kind == WEFT_VALUE_CONSTANT && weight->data && weight->dtype == WEFT_F32 &&
+         weight->layout == WEFT_LAYOUT_DENSE && weight->shape.rank == 2 && weight->data->bytes != 0;
+}
+
+/* A weight of few bits that is one part. */
+static bool find_weight(const merge *m, const weft_node *node, weft_weight *out) {
+  weft_weight_list list;
+  if (!weft_weight_find(m->graph, node->inputs[1], &list) || list.count != 1) return false;
+  *out = list.parts[0];
+  return !out->dequantize || weft_use_count(&m->users, out->dequantize->outputs[0]) == 1;
+}
+
 /* x [..., K] times a constant [K, N] of its own, with nothing but constant vectors [N] in the
  * epilogue. A weight that others use too would be there twice. */
 static bool is_candidate(const merge *m, const weft_node *node) {
   const weft_graph *graph = m->graph;
+  weft_weight few_bits;
   if (node->removed || node->op != WEFT_OP_MATMUL) return false;
   if (weft_use_count(&m->users, node->inputs[1]) != 1) return false;
   const weft_value *weight = weight_of(graph, node);
-  if (weight->kind != WEFT_VALUE_CONSTANT || !weight->data || weight->dtype != WEFT_F32 ||
-      weight->layout != WEFT_LAYOUT_DENSE || weight->shape.rank != 2 || weight->data->bytes == 0) {
-    return false;
-  }
+  if (!is_f32_weight(weight) && !find_weight(m, node, &few_bits)) return false;
   if (graph->values[node->inputs[0]].shape.rank < 2) return false;
   for (uint32_t i = 2; i < node->input_count; i++) {
     if (!is_column_vector(graph, node->inputs[i], weight->shape.dims[1])) return false;
@@ -56,7 +69,17 @@ static bool same_instruction(const weft_instruction *a, const weft_instruction *
          a->immediate.i == b->immediate.i;
 }
 
-static bool same_work(const weft_graph *graph, const weft_node *a, const weft_node *b) {
+/* Both f32, or of few bits that may lie side by side. */
+static bool same_storage(const merge *m, const weft_node *a, const weft_node *b) {
+  weft_weight x, y;
+  bool few_bits = find_weight(m, a, &x);
+  if (few_bits != find_weight(m, b, &y)) return false;
+  return !few_bits || (weft_weight_is_alike(&x, &y) &&
+                       a->attributes.matmul.int8_rows == b->attributes.matmul.int8_rows);
+}
+
+static bool same_work(const merge *m, const weft_node *a, const weft_node *b) {
+  const weft_graph *graph = m->graph;
   const weft_expr *x = &a->attributes.matmul.expr, *y = &b->attributes.matmul.expr;
   if (a->region != b->region || a->input_count != b->input_count || x->code_count != y->code_count)
     return false;
@@ -64,7 +87,7 @@ static bool same_work(const weft_graph *graph, const weft_node *a, const weft_no
   for (uint32_t i = 0; i < x->code_count; i++) {
     if (!same_instruction(&x->code[i], &y->code[i])) return false;
   }
-  return true;
+  return same_storage(m, a, b);
 }
 
 /* Collects the matmuls that share the input and the work of user number `first` of `input`. */
@@ -77,7 +100,7 @@ static void collect(merge *m, weft_value_id input, uint32_t first) {
     if (id == WEFT_NODE_NONE || (m->count > 0 && m->group[m->count - 1] == id)) continue;
     const weft_node *node = &graph->nodes[id];
     if (node->inputs[0] == input && is_candidate(m, node) &&
-        same_work(graph, &graph->nodes[m->users.nodes[first]], node)) {
+        same_work(m, &graph->nodes[m->users.nodes[first]], node)) {
       m->group[m->count++] = id;
     }
   }
@@ -154,17 +177,68 @@ static weft_status add_constant(merge *m, uint32_t input, const weft_shape *shap
   return weft_graph_add_constant(m->graph, name, WEFT_F32, shape, data, out, m->error);
 }
 
-/* The merged inputs 1 and up. The group's own go when all are made: one may stand in two places. */
-static weft_status add_constants(merge *m, int64_t columns, weft_value_id *out) {
+/* Infers a node that was added, and notes that it belongs before the group. */
+static weft_status finish_node(merge *m, const weft_node *node, weft_value_id *out) {
+  *out = node->outputs[0];
+  weft_node_id *before = WEFT_ARENA_PUSH(&m->arena, m->before, m->added);
+  if (!before) return weft_arena_fail(&m->arena, "a rewrite", m->error);
+  *before = find_anchor(m);
+  weft_inference facts = weft_inference_at_load(m->graph);
+  return weft_infer_node(&facts, (weft_node_id)(node - m->graph->nodes), m->error);
+}
+
+/* A node once more, over `*value` in place of its first input; *value becomes its output. */
+static weft_status copy_node(merge *m, const weft_node *from, weft_value_id *value) {
+  weft_value_id inputs[WEFT_RANK_MAX];
+  weft_attributes attributes = from->attributes;
+  memcpy(inputs, from->inputs, from->input_count * sizeof *inputs);
+  inputs[0] = *value;
+  weft_node *node;
+  WEFT_TRY(weft_graph_add_node(m->graph, m->graph->nodes[m->group[0]].region, from->op, from->name,
+                               from->origin, inputs, from->input_count, 1, &node, m->error));
+  node->attributes = attributes;
+  return finish_node(m, node, value);
+}
+
+/* A member's weight of few bits, made before the group: its own nodes may come later. */
+static weft_status copy_weight(merge *m, weft_value_id weight, weft_value_id *out) {
+  const weft_node *last = weft_match_producer(m->graph, weight);
+  *out = weight;
+  if (!last) return WEFT_OK;
+  weft_node_id last_id = (weft_node_id)(last - m->graph->nodes);
+  *out = last->inputs[0];
+  const weft_node *first = weft_match_producer(m->graph, last->inputs[0]);
+  if (first) {
+    *out = first->inputs[0];
+    WEFT_TRY(copy_node(m, first, out));
+  }
+  return copy_node(m, &m->graph->nodes[last_id], out);
+}
+
+static weft_status add_concat(merge *m, weft_value_id *out) {
+  weft_value_id parts[GROUP_MAX];
+  for (uint32_t g = 0; g < m->count; g++)
+    WEFT_TRY(copy_weight(m, m->graph->nodes[m->group[g]].inputs[1], &parts[g]));
+  const weft_node *first = &m->graph->nodes[m->group[0]];
+  weft_node *node;
+  WEFT_TRY(weft_graph_add_node(m->graph, first->region, WEFT_OP_CONCAT, first->name, first->origin,
+                               parts, m->count, 1, &node, m->error));
+  node->attributes.axis.axis = 1;
+  return finish_node(m, node, out);
+}
+
+/* The merged inputs from `first` on. The group's own go when all are made: one may stand in two
+ * places. */
+static weft_status add_constants(merge *m, uint32_t first, int64_t columns, weft_value_id *out) {
   const weft_graph *graph = m->graph;
   uint32_t input_count = graph->nodes[m->group[0]].input_count;
-  for (uint32_t i = 1; i < input_count; i++) {
+  for (uint32_t i = first; i < input_count; i++) {
     weft_shape shape = graph->values[graph->nodes[m->group[0]].inputs[i]].shape;
     shape.dims[shape.rank - 1] = columns;
     WEFT_TRY(add_constant(m, i, &shape, &out[i]));
   }
   for (uint32_t g = 0; g < m->count; g++) {
-    for (uint32_t i = 1; i < input_count; i++)
+    for (uint32_t i = first; i < input_count; i++)
       drop_constant(m, graph->nodes[m->group[g]].inputs[i]);
   }
   return WEFT_OK;
@@ -173,20 +247,18 @@ static weft_status add_constants(merge *m, int64_t columns, weft_value_id *out) 
 /* The one matmul, placed before the group; its result is *out. */
 static weft_status add_matmul(merge *m, int64_t columns, weft_value_id *out) {
   weft_graph *graph = m->graph;
-  const weft_node *first = &graph->nodes[m->group[0]];
-  weft_value_id inputs[2 + WEFT_EXPR_INPUTS_MAX] = {first->inputs[0]};
-  WEFT_TRY(add_constants(m, columns, inputs));
-  weft_expr expr = first->attributes.matmul.expr;
+  weft_node_id id = m->group[0];
+  weft_value_id inputs[2 + WEFT_EXPR_INPUTS_MAX] = {graph->nodes[id].inputs[0]};
+  bool few_bits = !is_f32_weight(weight_of(graph, &graph->nodes[id]));
+  if (few_bits) WEFT_TRY(add_concat(m, &inputs[1]));
+  WEFT_TRY(add_constants(m, few_bits ? 2 : 1, columns, inputs));
+  const weft_node *first = &graph->nodes[id];
+  weft_attributes attributes = first->attributes;
   weft_node *node;
   WEFT_TRY(weft_graph_add_node(graph, first->region, WEFT_OP_MATMUL, first->name, first->origin,
                                inputs, first->input_count, 1, &node, m->error));
-  node->attributes.matmul.expr = expr;
-  *out = node->outputs[0];
-  weft_node_id *before = WEFT_ARENA_PUSH(&m->arena, m->before, m->added);
-  if (!before) return weft_arena_fail(&m->arena, "a rewrite", m->error);
-  *before = find_anchor(m);
-  weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, (weft_node_id)(node - graph->nodes), m->error);
+  node->attributes = attributes;
+  return finish_node(m, node, out);
 }
 
 static weft_status merge_group(merge *m) {

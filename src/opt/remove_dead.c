@@ -1,6 +1,7 @@
 /* remove_dead.c - drops nodes whose results nobody needs, last ones first, so that one walk is
- * enough. */
+ * enough; and the bytes of constants that only they needed. */
 #include "opt/opt.h"
+#include "opt/removal.h"
 
 static void count_outputs(const weft_graph *graph, uint32_t region, uint32_t *uses) {
   const weft_region *r = &graph->regions[region];
@@ -33,46 +34,56 @@ static bool is_used(const weft_node *node, const uint32_t *uses) {
   return false;
 }
 
-typedef struct removal {
-  weft_graph *graph;
-  uint32_t *uses;
-  weft_node_id *stack; /* nodes to drop: each gets there once, when its last use goes */
-  uint32_t depth;
-} removal;
-
-static void drop_use(removal *r, weft_value_id value) {
+static void drop_one(weft_removal *r, weft_value_id value) {
   if (value == WEFT_VALUE_NONE || --r->uses[value] > 0) return;
-  weft_node_id producer = r->graph->values[value].producer;
+  weft_value *dropped = &r->graph->values[value];
+  if (dropped->kind == WEFT_VALUE_CONSTANT) weft_buffer_release(&dropped->data);
+  weft_node_id producer = dropped->producer;
   if (producer == WEFT_NODE_NONE || is_used(&r->graph->nodes[producer], r->uses)) return;
   r->stack[r->depth++] = producer;
 }
 
-static void drop_outputs(removal *r, uint32_t region) {
+static void drop_outputs(weft_removal *r, uint32_t region) {
   const weft_region *branch = &r->graph->regions[region];
-  for (uint32_t i = 0; i < branch->output_count; i++) drop_use(r, branch->outputs[i]);
+  for (uint32_t i = 0; i < branch->output_count; i++) drop_one(r, branch->outputs[i]);
 }
 
-static void drop_node(removal *r, weft_node_id id) {
+static void drop_node(weft_removal *r, weft_node_id id) {
   const weft_node *node = &r->graph->nodes[id];
   weft_graph_remove_node(r->graph, id);
-  for (uint32_t i = 0; i < node->input_count; i++) drop_use(r, node->inputs[i]);
+  for (uint32_t i = 0; i < node->input_count; i++) drop_one(r, node->inputs[i]);
   if (node->op != WEFT_OP_IF) return;
   drop_outputs(r, node->attributes.branches.then_region);
   drop_outputs(r, node->attributes.branches.else_region);
+}
+
+static void drop_stack(weft_removal *r) {
+  while (r->depth > 0) drop_node(r, r->stack[--r->depth]);
+}
+
+weft_status weft_removal_start(weft_removal *r, weft_graph *graph, weft_arena *arena,
+                               weft_error *error) {
+  *r = (weft_removal){.graph = graph,
+                      .uses = count_uses(graph, arena),
+                      .stack = WEFT_ARENA_ARRAY(arena, weft_node_id, graph->node_count + 1)};
+  return r->uses && r->stack ? WEFT_OK : weft_arena_fail(arena, "a rewrite", error);
+}
+
+void weft_removal_drop(weft_removal *r, weft_value_id value) {
+  drop_one(r, value);
+  drop_stack(r);
 }
 
 weft_status weft_pass_remove_dead(weft_graph *graph, const weft_opt_context *context,
                                   weft_error *error) {
   weft_arena arena;
   weft_arena_init(&arena, context->heap);
-  removal r = {.graph = graph,
-               .uses = count_uses(graph, &arena),
-               .stack = WEFT_ARENA_ARRAY(&arena, weft_node_id, graph->node_count + 1)};
-  weft_status status = r.uses && r.stack ? WEFT_OK : weft_arena_fail(&arena, "a rewrite", error);
+  weft_removal r;
+  weft_status status = weft_removal_start(&r, graph, &arena, error);
   for (uint32_t n = 0; n < graph->node_count && status == WEFT_OK; n++) {
     if (graph->nodes[n].removed || is_used(&graph->nodes[n], r.uses)) continue;
     drop_node(&r, n);
-    while (r.depth > 0) drop_node(&r, r.stack[--r.depth]);
+    drop_stack(&r);
   }
   weft_arena_release(&arena);
   return status;

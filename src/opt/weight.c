@@ -73,8 +73,9 @@ static bool swaps_rows(const weft_node *node) {
 
 static bool find_floats(const weft_graph *graph, weft_value_id id, weft_weight *out) {
   weft_value_id operands[3];
-  bool casts =
-      graph->values[id].dtype == WEFT_F32 && weft_match_map(graph, id, WEFT_EXPR_CAST, operands);
+  bool casts = graph->values[id].kind == WEFT_VALUE_COMPUTED &&
+               graph->values[id].dtype == WEFT_F32 &&
+               weft_match_map(graph, id, WEFT_EXPR_CAST, operands);
   out->data = constant_of(graph, casts ? operands[0] : id);
   bool half = out->data && (out->data->dtype == WEFT_F16 || out->data->dtype == WEFT_BF16);
   if (!half || out->data->shape.rank != 2) return false;
@@ -83,11 +84,15 @@ static bool find_floats(const weft_graph *graph, weft_value_id id, weft_weight *
   return is_good_size(out);
 }
 
+static const weft_node *maker_of(const weft_graph *graph, weft_value_id id) {
+  return graph->values[id].kind == WEFT_VALUE_COMPUTED ? weft_match_producer(graph, id) : NULL;
+}
+
 static bool find_part(const weft_graph *graph, weft_value_id id, weft_weight *out) {
   *out = (weft_weight){0};
-  const weft_node *node = weft_match_producer(graph, id);
+  const weft_node *node = maker_of(graph, id);
   if (node && swaps_rows(node) && graph->values[id].shape.rank == 2) {
-    const weft_node *inner = weft_match_producer(graph, node->inputs[0]);
+    const weft_node *inner = maker_of(graph, node->inputs[0]);
     out->transposed = true;
     return inner && inner->op == WEFT_OP_DEQUANTIZE && find_codes(graph, inner, out);
   }
@@ -95,14 +100,14 @@ static bool find_part(const weft_graph *graph, weft_value_id id, weft_weight *ou
   return find_floats(graph, id, out);
 }
 
-static bool is_alike(const weft_weight *a, const weft_weight *b) {
+bool weft_weight_is_alike(const weft_weight *a, const weft_weight *b) {
   if (a->k != b->k || a->block != b->block || !a->dequantize != !b->dequantize) return false;
   if (!a->dequantize) return a->data->dtype == b->data->dtype;
   return a->dequantize->attributes.dequantize.bits == b->dequantize->attributes.dequantize.bits;
 }
 
 bool weft_weight_find(const weft_graph *graph, weft_value_id value, weft_weight_list *out) {
-  const weft_node *concat = weft_match_producer(graph, value);
+  const weft_node *concat = maker_of(graph, value);
   const weft_value_id *ids = &value;
   *out = (weft_weight_list){.count = 1};
   if (concat && concat->op == WEFT_OP_CONCAT) {
@@ -114,7 +119,8 @@ bool weft_weight_find(const weft_graph *graph, weft_value_id value, weft_weight_
   }
   for (uint32_t i = 0; i < out->count; i++) {
     weft_weight *part = &out->parts[i];
-    if (!find_part(graph, ids[i], part) || !is_alike(part, &out->parts[0])) return false;
+    if (!find_part(graph, ids[i], part) || !weft_weight_is_alike(part, &out->parts[0]))
+      return false;
     out->n += part->n;
   }
   out->k = out->parts[0].k;

@@ -32,6 +32,8 @@ typedef struct weft_weight_list {
 
 /* Whether `value` is such a weight, [k, n], of which. */
 bool weft_weight_find(const weft_graph *graph, weft_value_id value, weft_weight_list *out);
+/* Whether two parts may lie side by side. */
+bool weft_weight_is_alike(const weft_weight *a, const weft_weight *b);
 /* Whether a parameter of the part, number `input` of its dequantize node, is one number for all. */
 bool weft_weight_is_single(const weft_graph *graph, const weft_weight *weight, uint32_t input);
 /* Bytes of all its constants. */
