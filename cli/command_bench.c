@@ -1,7 +1,9 @@
-/* command_bench.c - `weft bench`: how long a model takes, and where the time goes. */
+/* command_bench.c - `weft bench`: how long a model takes, where the time goes, and how near each
+ * kernel comes to what the machine can do. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench_peak.h"
 #include "bindings.h"
 
 typedef struct bench_options {
@@ -15,12 +17,23 @@ typedef struct bench_options {
 typedef struct total {
   const char *op, *node, *kernel;
   uint64_t calls, ns;
-  double flops;
+  double flops, bytes;
 } total;
 
 typedef struct timing {
   double first_ms, min_ms, median_ms, max_ms;
+  double memory_mib; /* the most the process has held */
 } timing;
+
+typedef struct report {
+  const loaded_model *loaded;
+  const total *totals;
+  size_t count;
+  uint64_t runs, timed_runs;
+  bool steps;
+  timing time;
+  machine_peak peak;
+} report;
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -44,6 +57,7 @@ static bool time_runs(const loaded_model *loaded, const bench_options *options, 
     out->min_ms = times[0];
     out->median_ms = times[options->runs / 2];
     out->max_ms = times[options->runs - 1];
+    out->memory_mib = peak_memory_mib();
   }
   free(times);
   return ok;
@@ -68,49 +82,86 @@ static total *sum_profile(const weft_session *session, bool steps, size_t *count
     size_t at = 0;
     weft_session_profile_entry(session, i, &entry);
     while (at < *count && !belongs(&totals[at], &entry, steps)) at++;
-    if (at == *count) totals[(*count)++] = (total){entry.op, entry.node, entry.kernel, 0, 0, 0};
+    if (at == *count) totals[(*count)++] = (total){entry.op, entry.node, entry.kernel, 0, 0, 0, 0};
     totals[at].calls += entry.calls;
     totals[at].ns += entry.total_ns;
     totals[at].flops += entry.flops * (double)entry.calls;
+    totals[at].bytes += entry.bytes * (double)entry.calls;
   }
   if (totals) qsort(totals, *count, sizeof *totals, by_time);
   return totals;
 }
 
-static void print_table(const total *totals, size_t count, uint64_t runs, bool steps) {
+/* Both rates are also per ns: 0 where nothing was counted. */
+static double gflops(const total *t) {
+  return t->ns ? t->flops / (double)t->ns : 0;
+}
+static double gb_per_s(const total *t) {
+  return t->ns ? t->bytes / (double)t->ns : 0;
+}
+
+/* Of the peak that is nearer: arithmetic, or reading weights. Products of 8-bit numbers may do more
+ * than the peak, which is in f32, and weights that a cache holds come faster than memory. */
+static double share_of_peak(const total *t, const machine_peak *peak) {
+  double arithmetic = peak->gflops > 0 ? gflops(t) / peak->gflops : 0;
+  double reading = peak->gb_per_s > 0 ? gb_per_s(t) / peak->gb_per_s : 0;
+  return arithmetic > reading ? arithmetic : reading;
+}
+
+static void print_rate(const char *format, int width, double value) {
+  if (value > 0)
+    printf(format, value);
+  else
+    printf("%*s", width, "");
+}
+
+static void print_table(const report *r) {
   double all = 0;
-  for (size_t i = 0; i < count; i++) all += (double)totals[i].ns;
-  printf("%-12s %-18s %6s %10s %6s %9s%s\n", "op", "kernel", "calls", "ms/run", "%", "GFLOP/s",
-         steps ? "  node" : "");
-  for (size_t i = 0; i < count; i++) {
-    const total *t = &totals[i];
-    printf("%-12s %-18s %6llu %10.4f %6.1f ", t->op, t->kernel,
-           (unsigned long long)(t->calls / runs), (double)t->ns * 1e-6 / (double)runs,
+  for (size_t i = 0; i < r->count; i++) all += (double)r->totals[i].ns;
+  printf("%-16s %-18s %6s %10s %6s %9s %7s %7s%s\n", "op", "kernel", "calls", "ms/run", "%",
+         "GFLOP/s", "GB/s", "of peak", r->steps ? "  node" : "");
+  for (size_t i = 0; i < r->count; i++) {
+    const total *t = &r->totals[i];
+    printf("%-16s %-18s %6llu %10.4f %6.1f ", t->op, t->kernel,
+           (unsigned long long)(t->calls / r->runs), (double)t->ns * 1e-6 / (double)r->runs,
            all > 0 ? 100 * (double)t->ns / all : 0);
-    if (t->flops > 0 && t->ns)
-      printf("%9.1f", t->flops / (double)t->ns);
-    else
-      printf("%9s", "");
-    printf(steps ? "  " : "");
-    print_text(steps ? t->node : NULL, false);
+    print_rate("%9.1f ", 10, gflops(t));
+    print_rate("%7.1f ", 8, gb_per_s(t));
+    print_rate("%5.0f %%", 7, 100 * share_of_peak(t, &r->peak));
+    printf(r->steps ? "  " : "");
+    print_text(r->steps ? t->node : NULL, false);
     putchar('\n');
   }
 }
 
-static void print_json(const loaded_model *loaded, const timing *time, const total *totals,
-                       size_t count, uint64_t runs) {
+static void print_report(const report *r) {
+  printf("model %.1f ms, session %.1f ms, first run %.2f ms\n"
+         "run: min %.3f, median %.3f, max %.3f ms over %llu runs; peak memory %.1f MiB\n"
+         "this machine: %.1f GFLOP/s in f32, memory %.1f GB/s\n\n",
+         r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
+         r->time.median_ms, r->time.max_ms, (unsigned long long)r->timed_runs, r->time.memory_mib,
+         r->peak.gflops, r->peak.gb_per_s);
+  print_table(r);
+}
+
+static void print_json_step(const report *r, const total *t) {
+  printf("{\"op\":\"%s\",\"kernel\":\"%s\",\"node\":", t->op, t->kernel);
+  print_text(t->node, true);
+  printf(",\"calls\":%llu,\"ms\":%.4f,\"gflops\":%.2f,\"gb_per_s\":%.2f,\"of_peak\":%.3f}",
+         (unsigned long long)(t->calls / r->runs), (double)t->ns * 1e-6 / (double)r->runs,
+         gflops(t), gb_per_s(t), share_of_peak(t, &r->peak));
+}
+
+static void print_json(const report *r) {
   printf(
       "{\"model_ms\":%.3f,\"session_ms\":%.3f,\"first_ms\":%.3f,\"min_ms\":%.3f,\"median_ms\":%.3f,"
-      "\"max_ms\":%.3f,\"peak_memory_mib\":%.1f,\"steps\":[",
-      loaded->model_ms, loaded->session_ms, time->first_ms, time->min_ms, time->median_ms,
-      time->max_ms, peak_memory_mib());
-  for (size_t i = 0; i < count; i++) {
-    printf("%s{\"op\":\"%s\",\"kernel\":\"%s\",\"node\":", i ? "," : "", totals[i].op,
-           totals[i].kernel);
-    print_text(totals[i].node, true);
-    printf(",\"calls\":%llu,\"ms\":%.4f,\"gflops\":%.2f}",
-           (unsigned long long)(totals[i].calls / runs), (double)totals[i].ns * 1e-6 / (double)runs,
-           totals[i].ns ? totals[i].flops / (double)totals[i].ns : 0);
+      "\"max_ms\":%.3f,\"peak_memory_mib\":%.1f,\"peak_gflops\":%.2f,\"peak_gb_per_s\":%.2f,"
+      "\"steps\":[",
+      r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
+      r->time.median_ms, r->time.max_ms, r->time.memory_mib, r->peak.gflops, r->peak.gb_per_s);
+  for (size_t i = 0; i < r->count; i++) {
+    printf(i ? "," : "");
+    print_json_step(r, &r->totals[i]);
   }
   printf("]}\n");
 }
@@ -118,19 +169,19 @@ static void print_json(const loaded_model *loaded, const timing *time, const tot
 static bool bench(loaded_model *loaded, void *user) {
   bench_options *options = user;
   bindings b = {0};
-  timing time = {0};
-  uint64_t all_runs = options->warmup + options->runs;
-  bool ok = bindings_open(loaded, &options->inputs, &b) && time_runs(loaded, options, &b, &time);
-  size_t count;
-  total *totals = ok ? sum_profile(loaded->session, options->steps, &count) : NULL;
-  if (totals && options->common.json)
-    print_json(loaded, &time, totals, count, all_runs);
-  else if (totals) {
-    printf("model %.1f ms, session %.1f ms, first run %.2f ms\n"
-           "run: min %.3f, median %.3f, max %.3f ms over %llu runs; peak memory %.1f MiB\n\n",
-           loaded->model_ms, loaded->session_ms, time.first_ms, time.min_ms, time.median_ms,
-           time.max_ms, (unsigned long long)options->runs, peak_memory_mib());
-    print_table(totals, count, all_runs, options->steps);
+  report r = {.loaded = loaded,
+              .runs = options->warmup + options->runs,
+              .timed_runs = options->runs,
+              .steps = options->steps};
+  bool ok = bindings_open(loaded, &options->inputs, &b) && time_runs(loaded, options, &b, &r.time);
+  total *totals = ok ? sum_profile(loaded->session, options->steps, &r.count) : NULL;
+  if (totals) {
+    r.totals = totals;
+    r.peak = machine_peak_measure(options->common.threads ? options->common.threads : 1);
+    if (options->common.json)
+      print_json(&r);
+    else
+      print_report(&r);
   }
   free(totals);
   bindings_close(&b);
@@ -151,7 +202,9 @@ int command_bench(int argc, char **argv) {
   const model_command command = {
       .name = "bench",
       .usage = "MODEL [OPTIONS]",
-      .help = "Times a model on inputs that are given or random, and says where the time goes.",
+      .help = "Times a model on inputs that are given or random, and says where the time goes: for "
+              "each kernel its speed,\nand its share of the peak of this machine on as many "
+              "threads, measured after the runs.",
       .examples = "  weft bench model.onnx --dim batch=1 --dim sequence=128\n"
                   "  weft bench model.onnx --inputs in.npz --runs 100 --threads 4 --json\n"
                   "  weft bench model.onnx --steps\n",

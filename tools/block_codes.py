@@ -1,6 +1,6 @@
-"""Rounds weights to 4 or 8 bits in blocks, exactly as onnxruntime's quantiser does (the one that the
-model builder of onnxruntime-genai calls), and lays them out as MatMulNBits and as DequantizeLinear
-want them.
+"""Rounds weights to 4 or 8 bits in blocks, exactly as onnxruntime's quantiser does (the one that
+the model builder of onnxruntime-genai calls), and lays them out as MatMulNBits and as
+DequantizeLinear want them.
 """
 import numpy as np
 

@@ -437,6 +437,22 @@ def test_bench():
     assert step["node"] and step["kernel"]
     text = weft("bench", *options, "--steps")
     assert "over 5 runs" in text and re.search(r"^matmul .*/MatMul", text, re.M), text
+    assert re.search(r"^this machine: [\d.]+ GFLOP/s in f32, memory [\d.]+ GB/s$", text, re.M), text
+
+
+def test_bench_peak():
+    """Shares are of the peak of as many threads; other steps have none."""
+    options = ["matmul.onnx", "--dim", "n=256", "--runs", "50"]
+    for threads in (1, 2):
+        shown = weft_json("bench", *options, "--threads", threads)
+        assert shown["peak_gflops"] > 1 and shown["peak_gb_per_s"] > 0.1
+        (step,) = [step for step in shown["steps"] if step["op"] == "matmul"]
+        rates = (step["gflops"] / shown["peak_gflops"], step["gb_per_s"] / shown["peak_gb_per_s"])
+        assert abs(step["of_peak"] - max(rates)) < 0.01, step
+        # The peak is no less than what a kernel does; a busy machine may have slowed it by half.
+        assert 0 < step["gflops"] < 2 * shown["peak_gflops"], shown
+        others = [step for step in shown["steps"] if not step["gflops"] and not step["gb_per_s"]]
+        assert all(step["of_peak"] == 0 for step in others)
 
 
 def test_help():

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Small language models (tools/decoder_model.py) from Weft against onnxruntime: 64 greedy steps with
-a KV cache.
+"""Small language models (tools/decoder_model.py) from Weft against onnxruntime: 64 greedy steps
+with a KV cache.
 
     decoder.py [PATTERN]          small models of every flavour and spelling
     decoder.py --bench [PATTERN]  the size of the speed goals
