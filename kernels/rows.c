@@ -73,12 +73,12 @@ EXTREME(minimum_f32, f32v_min)
 /* y = e^(x - largest), when y is not NULL; returns their sum */
 VEC_INLINE float exp_and_sum(size_t n, const float *x, float largest, float *y) {
   f32v sum = {0};
-  for (size_t i = 0; i < n; i += WEFT_LANES) {
-    f32v e = vec_exp_weight(f32v_load_upto(x + i, n - i) - largest);
-    if (n - i < WEFT_LANES) e = f32v_keep(i32v_iota() < (int32_t)(n - i), e);
-    if (y) f32v_store_upto(y + i, e, n - i);
+  VEC_EACH(i, left, n, {
+    f32v e = vec_exp_weight(f32v_load_upto(x + i, left) - largest);
+    if (left < WEFT_LANES) e = f32v_keep(i32v_iota() < (int32_t)left, e);
+    if (y) f32v_store_upto(y + i, e, left);
     sum += e;
-  }
+  });
   return f32v_sum(sum);
 }
 

@@ -73,17 +73,16 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
 #endif
 }
 
-/* Every lane `value`, a constant. In wasm a constant vector takes an engine three instructions,
- * each time round a loop; a splat from memory takes one, if the compiler does not see the constant.
+/* Every lane `value`, a constant. In wasm a constant vector takes an engine three instructions, each
+ * time round a loop: so that it is made before the loop, the compiler must not see that it is one.
  */
 #if defined(__wasm__)
 #define VEC_HIDE(pointer) __asm__("" : "+r"(pointer))
 #define VEC_CONST(element, vector, value)                                                          \
   __extension__({                                                                                  \
-    static const element const_ = (value);                                                         \
-    const element *const_at_ = &const_;                                                            \
-    VEC_HIDE(const_at_);                                                                           \
-    (vector) wasm_v128_load32_splat(const_at_);                                                    \
+    element const_ = (element)(value);                                                             \
+    __asm__("" : "+r"(const_));                                                                    \
+    const_ - (vector){0};                                                                          \
   })
 #else
 #define VEC_HIDE(pointer)                 (void)(pointer)

@@ -21,10 +21,14 @@
     vec_poly(x, poly_, (int)(sizeof poly_ / sizeof *poly_));                                       \
   })
 VEC_INLINE f32v vec_poly(f32v x, const float *c, int n) {
-  VEC_HIDE(c);
-  f32v sum = f32v_load_splat(c + n - 1);
-  for (int i = n - 2; i >= 0; i--) sum = f32v_fma(sum, x, f32v_load_splat(c + i));
+  f32v sum = F32V_CONST(c[n - 1]);
+  VEC_FOR(i, n - 1) sum = f32v_fma(sum, x, F32V_CONST(c[n - 2 - i]));
   return sum;
+}
+
+/* x within [low, high]; NaN stays */
+VEC_INLINE f32v vec_within(f32v x, float low, float high) {
+  return f32v_quick_min(F32V_CONST(high), f32v_quick_max(F32V_CONST(low), x));
 }
 
 /* ---- exponentials ---------------------------------------------------------------------------- */
@@ -53,11 +57,19 @@ VEC_INLINE f32v vec_scale(f32v x, i32v n) {
 /* e^x 2^shift */
 VEC_INLINE f32v vec_exp_shifted(f32v x, i32v shift) {
   i32v n;
-  f32v e = vec_exp_parts(f32v_clamp(x, F32V_CONST(-110), F32V_CONST(100)), &n);
+  f32v e = vec_exp_parts(vec_within(x, -110, 100), &n);
   return vec_scale(e, n - (i32v)F32V_CONST(VEC_ROUNDER) + shift);
 }
 VEC_INLINE f32v vec_exp(f32v x) {
   return vec_exp_shifted(x, i32v_splat(0));
+}
+
+/* e^x 2^(shift / 2^23) where that is a normal float; 0 and infinity a little beyond, as far as an
+ * exponent has bits. */
+VEC_INLINE f32v vec_exp_near(f32v x, i32v shift) {
+  i32v n;
+  f32v e = vec_exp_parts(x, &n);
+  return e * (f32v)((n << 23) + shift + (i32v)F32V_CONST(1));
 }
 
 /* e^x for x <= 0, and 0 where it is below the normal floats, that is for x <
@@ -82,10 +94,9 @@ VEC_INLINE f32v vec_cosh(f32v x) {
 /* min(x P(x^2) / Q(x^2), 1), which is 1 from `limit` on; the sign comes back at
  * the end. */
 #define VEC_SATURATING(x, limit, p, q)                                                             \
-  f32v a = f32v_abs(x), most = F32V_CONST(limit);                                                  \
-  a = f32v_select(a > most, most, a);                                                              \
+  f32v a = f32v_quick_min(F32V_CONST(limit), f32v_abs(x));                                         \
   f32v z = a * a, below = q, above = a * p;                                                        \
-  return f32v_copysign(f32v_select(above > below, below, above) / below, x)
+  return f32v_copysign(f32v_quick_min(below, above) / below, x)
 
 /* (2e-8) */
 VEC_INLINE f32v vec_tanh(f32v x) {
@@ -108,26 +119,25 @@ VEC_INLINE f32v vec_erf(f32v x) {
 }
 
 VEC_INLINE f32v vec_sigmoid(f32v x) {
-  return F32V_CONST(1) / (F32V_CONST(1) + vec_exp(-x));
+  f32v e = vec_exp_near(-vec_within(x, -89, 88), i32v_splat(0));
+  return F32V_CONST(1) / (F32V_CONST(1) + e);
 }
-/* x / (1 + e^-x), both scaled far left, so that e^-x stays finite while the
- * quotient is normal */
+/* x / (1 + e^-x), both times 2^-8 far left, so that e^-x stays finite while the quotient is normal
+ */
 VEC_INLINE f32v vec_silu(f32v x) {
-  i32v left = x < -1;
-  f32v one = f32v_select(left, F32V_CONST(0x1p-8f), F32V_CONST(1));
-  return x * one / (one + vec_exp_shifted(-x, left & -8));
+  i32v shift = (x < F32V_CONST(-1)) & I32V_CONST(-(8 << 23));
+  f32v one = (f32v)((i32v)F32V_CONST(1) + shift);
+  return x * one / (one + vec_exp_near(-vec_within(x, -94.3f, 88), shift));
 }
 /* Small x need no care as in erf alone: an error of erf counts against x / 2. */
 VEC_INLINE f32v vec_gelu_erf(f32v x) {
-  f32v limit = F32V_CONST(VEC_ERF_LIMIT), t = x * F32V_CONST(0.707106781186547524f);
-  t = f32v_quick_min(limit, f32v_quick_max(-limit, t));
-  f32v z = t * t, half = x * F32V_CONST(0.5f), one = F32V_CONST(1);
-  f32v e = VEC_ERF_P(z) * t / VEC_ERF_Q(z);
-  return f32v_fma(half, f32v_quick_min(one, f32v_quick_max(-one, e)), half);
+  f32v t = vec_within(x * F32V_CONST(0.707106781186547524f), -VEC_ERF_LIMIT, VEC_ERF_LIMIT);
+  f32v z = t * t, half = x * F32V_CONST(0.5f);
+  return f32v_fma(half, vec_within(VEC_ERF_P(z) * t / VEC_ERF_Q(z), -1, 1), half);
 }
 VEC_INLINE f32v vec_gelu_tanh(f32v x) { /* 1/2 (1 + tanh u) = 1 / (1 + e^-2u) */
   f32v u2 = x * f32v_fma(x * x, F32V_CONST(-0.0713548162726f), F32V_CONST(-1.59576912160573f));
-  return x / (F32V_CONST(1) + vec_exp(u2));
+  return x / (F32V_CONST(1) + vec_exp_near(vec_within(u2, -88, 89), i32v_splat(0)));
 }
 
 /* ---- logarithms ------------------------------------------------------------------------------ */
