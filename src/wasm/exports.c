@@ -327,6 +327,20 @@ EXPORT(web_tensor_bytes) size_t web_tensor_bytes(const weft_tensor *tensor) {
   return weft_tensor_bytes(tensor);
 }
 
+/* Whether an output is a cache, which a share can be fed of. */
+EXPORT(web_tensor_is_view) int web_tensor_is_view(const weft_tensor *tensor) {
+  return tensor->is_view;
+}
+EXPORT(web_tensor_share)
+weft_tensor *web_tensor_share(web_context *context, const weft_tensor *tensor) {
+  weft_tensor *share = NULL;
+  weft_tensor_share(tensor, &share, &context->error);
+  return share;
+}
+EXPORT(web_tensor_close) void web_tensor_close(weft_tensor *tensor) {
+  weft_tensor_close(&tensor);
+}
+
 /* The bindings are pairs of pointers (name, tensor) that JavaScript writes; outputs' tensors are
  * written back. */
 EXPORT(web_session_run)

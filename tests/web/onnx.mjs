@@ -125,6 +125,25 @@ export function identity(type) {
   });
 }
 
+/** A cache of rows: present = past and k behind it, sum = the sum over its rows. */
+export function cache(type = "float32") {
+  return model({
+    inputs: [
+      ["past", type, ["batch", 2, "past", 3]],
+      ["k", type, ["batch", 2, "step", 3]],
+    ],
+    outputs: [
+      ["present", type, ["batch", 2, "total", 3]],
+      ["sum", type, ["batch", 2, 3]],
+    ],
+    nodes: [
+      ["Concat", ["past", "k"], ["present"], { axis: 2 }],
+      ["ReduceSum", ["present", "rows"], ["sum"], { keepdims: 0 }],
+    ],
+    weights: [["rows", "int64", [1], new BigInt64Array([2n])]],
+  });
+}
+
 /** y = softmax((a @ b) / 8) + c: sums, a product in between, and negative axes. */
 export function mixed() {
   return model({

@@ -1,7 +1,9 @@
 // handler.ts - a session of the core behind onnxruntime-common's interface of backends: feeds are
-// copied in, outputs out. load.ts makes it, session.ts shows it to users.
+// copied in, outputs out, but for KV caches (cache.ts). load.ts makes it, session.ts shows it to
+// users.
 
 import { Tensor, type InferenceSession, type InferenceSessionHandler } from "onnxruntime-common";
+import { cacheHandle, cacheTensor, canStay } from "./cache.js";
 import type { Core } from "./core.js";
 import { arrayFromBytes, typeCode, typeName } from "./data.js";
 import { asBytes } from "./source.js";
@@ -131,10 +133,10 @@ export class CoreSession implements InferenceSessionHandler {
   async run(feeds: Feeds, fetches: Fetches): Promise<Results> {
     const session = this.#open();
     const { core } = this;
-    for (const input of this.#inputs) this.#stage(input, feeds[input.name]);
+    const fed = this.#inputs.map((input) => this.#stage(input, feeds[input.name]));
     const wanted = this.#outputs.filter(({ name }) => name in fetches);
     const pairs = [
-      ...this.#inputs.map(({ nameAt, tensor }) => [nameAt, tensor]),
+      ...this.#inputs.map(({ nameAt }, i) => [nameAt, fed[i]!]),
       ...wanted.map(({ nameAt }) => [nameAt, 0]),
     ];
     core.writePointers(this.#bindings, pairs.flat());
@@ -153,12 +155,14 @@ export class CoreSession implements InferenceSessionHandler {
     return results;
   }
 
-  /** Copies an input into the core. */
-  #stage(input: Input, tensor: unknown): void {
+  /** Copies an input into the core, unless it lies there; answers the core's tensor. */
+  #stage(input: Input, tensor: unknown): number {
     const fail = (what: string): never => {
       throw new Error(`input '${input.name}': ${what}`);
     };
     if (!isTensorLike(tensor)) return fail("a tensor is expected");
+    const cache = cacheHandle(this.core, tensor);
+    if (cache) return cache;
     const { type, data, dims } = tensor;
     const code = typeCode(type);
     if (code === undefined || !ArrayBuffer.isView(data))
@@ -176,6 +180,7 @@ export class CoreSession implements InferenceSessionHandler {
     if (core.call.web_tensor_bytes(input.tensor) !== bytes.length)
       fail(`${bytes.length} bytes of data are more than [${dims.join()}] needs`);
     core.bytes(input.data, bytes.length).set(bytes);
+    return input.tensor;
   }
 
   #growInput(input: Input, bytes: number): void {
@@ -185,7 +190,7 @@ export class CoreSession implements InferenceSessionHandler {
     input.bytes = bytes;
   }
 
-  /** Copies an output out of the core: to a new tensor, or into the one given. */
+  /** Copies an output out of the core: to a new tensor, or into the one given. A cache stays. */
   #takeOutput(name: string, tensor: number, given: unknown): Tensor {
     const { core } = this;
     const { call } = core;
@@ -195,15 +200,23 @@ export class CoreSession implements InferenceSessionHandler {
     const dims = Array.from({ length: rank }, (_, i) =>
       Number(view.getBigInt64(i * DIM_BYTES, true)),
     );
-    const bytes = core.bytes(call.web_tensor_data(tensor), call.web_tensor_bytes(tensor));
+    if (!isTensorLike(given) && canStay(type) && call.web_tensor_is_view(tensor)) {
+      const share = core.check(call.web_tensor_share(core.context, tensor));
+      return cacheTensor(core, share, type, dims);
+    }
+    const size = call.web_tensor_bytes(tensor);
+    const at = call.web_tensor_data(tensor);
+    if (!at) throw new Error(`output '${name}': out of memory (${size} bytes)`);
     if (!isTensorLike(given)) {
+      const bytes = core.bytes(at, size);
       const data = arrayFromBytes(type, bytes);
       if (!data) throw new Error(`output '${name}': JavaScript has no array for ${type}`);
       return new Tensor(type, data, dims);
     }
     if (given.type !== type || given.dims.join() !== dims.join())
       throw new Error(`output '${name}': a ${type} tensor of [${dims.join()}] is expected`);
-    asBytes(given.data as ArrayBufferView).set(bytes);
+    const to = asBytes(given.data as ArrayBufferView); // which may take memory in the core
+    to.set(core.bytes(at, size));
     return given;
   }
 
