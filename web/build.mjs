@@ -41,11 +41,16 @@ function copyWasm() {
   }
 }
 
+const entries = ["index", "wasm", "webgpu", "tokenizer"];
+
 // In a folder of its own first, so that no one finds half of it.
 rmSync(made, { recursive: true, force: true });
 await build({
   absWorkingDir: here,
-  entryPoints: ["index", "wasm", "webgpu", "tokenizer"].map((name) => `src/${name}.ts`),
+  entryPoints: {
+    ...Object.fromEntries(entries.map((name) => [name, `src/${name}.ts`])),
+    "weft-thread": "src/thread.ts",
+  },
   outdir: made,
   bundle: true,
   splitting: true,

@@ -306,6 +306,7 @@ typedef struct weft_session_options {
   /* Force one kernel target ("reference", "avx2", ...), NULL: the best that this machine runs. */
   const char *kernels;
   weft_activations activations;
+  uint32_t thread_count;     /* of the runtime's threads, at most so many; 0 = all */
   uint64_t memory_limit;     /* bytes for packed weights, plans and activations; 0 = no limit */
   bool profile;              /* keep times per node */
   weft_progress_fn progress; /* while weights are packed, in bytes */

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/heap.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "kernels/kernels.h"
 
 static void *allocate(void *user, size_t bytes, size_t alignment) {
@@ -50,145 +52,70 @@ uint32_t weft_host_cpu_features(void) {
 
 /* ---- thread pool ----------------------------------------------------------------------------- */
 
-/* How often a thread looks for work, or for the end of it, before it sleeps: some 50 microseconds,
- * so that the ops of one run find the pool awake. */
-enum { SPINS = 2000 };
-
 struct weft_host_pool {
-  /* Which job, and how many of its tasks are not yet taken: job << 32 | tasks. A thread takes a
-   * task by lowering it; only then may it read `task`, `arg` and `tasks`, which stay as they are
-   * until `unfinished` is 0. The job's number makes a late compare-exchange on an older job fail.
-   */
-  _Atomic uint64_t ticket;
-  _Atomic size_t unfinished;
-  void (*task)(void *arg, size_t i);
-  void *arg;
-  uint32_t tasks;
-
-  atomic_flag busy; /* one job at a time */
-  atomic_bool stop;
-  _Atomic uint32_t sleepers; /* workers in, or about to enter, a wait on `wake` */
-  atomic_bool owner_sleeps;  /* the same for the job's owner on `idle` */
+  weft_pool pool; /* first: the two are cast into one another */
   pthread_mutex_t mutex;
-  pthread_cond_t wake, idle;
-
+  pthread_cond_t wake, idle; /* workers; owner */
   weft_allocator allocator;
   size_t bytes;
   uint32_t workers;
   pthread_t threads[];
 };
 
-static void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
+static struct weft_host_pool *host_of(weft_pool *pool) {
+  return (struct weft_host_pool *)(void *)pool;
 }
 
-static void finish_task(struct weft_host_pool *pool) {
-  if (atomic_fetch_sub(&pool->unfinished, 1) != 1 || !atomic_load(&pool->owner_sleeps)) return;
-  pthread_mutex_lock(&pool->mutex);
-  pthread_cond_signal(&pool->idle);
-  pthread_mutex_unlock(&pool->mutex);
+static pthread_cond_t *condition_of(weft_pool *pool, const _Atomic uint32_t *word) {
+  return word == &pool->job ? &host_of(pool)->wake : &host_of(pool)->idle;
 }
 
-/* Takes and does tasks until none is left to take. */
-static void work(struct weft_host_pool *pool) {
-  uint64_t ticket = atomic_load(&pool->ticket);
-  while ((uint32_t)ticket != 0) {
-    if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket - 1)) continue;
-    pool->task(pool->arg, pool->tasks - (uint32_t)ticket);
-    finish_task(pool);
-    ticket = atomic_load(&pool->ticket);
-  }
+void weft_host_sleep(weft_pool *pool, const _Atomic uint32_t *word, uint32_t value) {
+  struct weft_host_pool *host = host_of(pool);
+  pthread_mutex_lock(&host->mutex);
+  while (atomic_load(word) == value) pthread_cond_wait(condition_of(pool, word), &host->mutex);
+  pthread_mutex_unlock(&host->mutex);
 }
 
-static bool has_work(struct weft_host_pool *pool) {
-  return (uint32_t)atomic_load(&pool->ticket) != 0 || atomic_load(&pool->stop);
+void weft_host_wake(weft_pool *pool, const _Atomic uint32_t *word, uint32_t count) {
+  struct weft_host_pool *host = host_of(pool);
+  pthread_mutex_lock(&host->mutex);
+  for (uint32_t i = 0; i < count; i++) pthread_cond_signal(condition_of(pool, word));
+  pthread_mutex_unlock(&host->mutex);
 }
 
 static void *worker(void *user) {
-  struct weft_host_pool *pool = user;
-  while (!atomic_load(&pool->stop)) {
-    for (int i = 0; i < SPINS && !has_work(pool); i++) relax();
-    if (!has_work(pool)) {
-      pthread_mutex_lock(&pool->mutex);
-      atomic_fetch_add(&pool->sleepers, 1);
-      while (!has_work(pool)) pthread_cond_wait(&pool->wake, &pool->mutex);
-      atomic_fetch_sub(&pool->sleepers, 1);
-      pthread_mutex_unlock(&pool->mutex);
-    }
-    work(pool);
-  }
+  weft_pool_work(user);
   return NULL;
 }
 
-static void wake_workers(struct weft_host_pool *pool) {
-  if (atomic_load(&pool->sleepers) == 0) return;
-  pthread_mutex_lock(&pool->mutex);
-  pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->mutex);
-}
-
-static void wait_until_finished(struct weft_host_pool *pool) {
-  for (int i = 0; i < SPINS && atomic_load(&pool->unfinished) != 0; i++) relax();
-  if (atomic_load(&pool->unfinished) == 0) return;
-  pthread_mutex_lock(&pool->mutex);
-  atomic_store(&pool->owner_sleeps, true);
-  while (atomic_load(&pool->unfinished) != 0) pthread_cond_wait(&pool->idle, &pool->mutex);
-  atomic_store(&pool->owner_sleeps, false);
-  pthread_mutex_unlock(&pool->mutex);
-}
-
-static void parallel_for(void *user, size_t tasks, void (*task)(void *arg, size_t i), void *arg) {
-  struct weft_host_pool *pool = user;
-  /* While another session's job, or the job that this call is a part of, has the pool: alone. */
-  if (tasks > UINT32_MAX || atomic_flag_test_and_set(&pool->busy)) {
-    for (size_t i = 0; i < tasks; i++) task(arg, i);
-    return;
-  }
-  pool->task = task;
-  pool->arg = arg;
-  pool->tasks = (uint32_t)tasks;
-  atomic_store(&pool->unfinished, tasks);
-  uint64_t job = (atomic_load(&pool->ticket) >> 32) + 1;
-  atomic_store(&pool->ticket, job << 32 | tasks);
-  wake_workers(pool);
-  work(pool);
-  wait_until_finished(pool);
-  atomic_flag_clear(&pool->busy);
-}
-
-void weft_host_pool_close(struct weft_host_pool *pool) {
-  if (pool == NULL) return;
-  atomic_store(&pool->stop, true);
-  wake_workers(pool);
-  for (uint32_t i = 0; i < pool->workers; i++) pthread_join(pool->threads[i], NULL);
-  pthread_cond_destroy(&pool->idle);
-  pthread_cond_destroy(&pool->wake);
-  pthread_mutex_destroy(&pool->mutex);
-  pool->allocator.release(pool->allocator.user, pool, pool->bytes);
+void weft_host_pool_close(struct weft_host_pool *host) {
+  if (host == NULL) return;
+  weft_pool_stop(&host->pool);
+  for (uint32_t i = 0; i < host->workers; i++) pthread_join(host->threads[i], NULL);
+  pthread_cond_destroy(&host->idle);
+  pthread_cond_destroy(&host->wake);
+  pthread_mutex_destroy(&host->mutex);
+  host->allocator.release(host->allocator.user, host, host->bytes);
 }
 
 struct weft_host_pool *weft_host_pool_open(uint32_t count, const weft_allocator *allocator,
                                            weft_threads *out) {
   size_t bytes = sizeof(struct weft_host_pool) + (count - 1) * sizeof(pthread_t);
-  struct weft_host_pool *pool = allocator->allocate(allocator->user, bytes, 64);
-  if (pool == NULL) return NULL;
-  memset(pool, 0, bytes);
-  pool->allocator = *allocator;
-  pool->bytes = bytes;
-  atomic_flag_clear(&pool->busy);
-  pthread_mutex_init(&pool->mutex, NULL);
-  pthread_cond_init(&pool->wake, NULL);
-  pthread_cond_init(&pool->idle, NULL);
-  for (; pool->workers < count - 1; pool->workers++) {
-    if (pthread_create(&pool->threads[pool->workers], NULL, worker, pool) != 0) {
-      weft_host_pool_close(pool);
+  struct weft_host_pool *host = allocator->allocate(allocator->user, bytes, WEFT_ALIGNMENT);
+  if (host == NULL) return NULL;
+  memset(host, 0, bytes);
+  host->allocator = *allocator;
+  host->bytes = bytes;
+  pthread_mutex_init(&host->mutex, NULL);
+  pthread_cond_init(&host->wake, NULL);
+  pthread_cond_init(&host->idle, NULL);
+  for (; host->workers < count - 1; host->workers++) {
+    if (pthread_create(&host->threads[host->workers], NULL, worker, &host->pool) != 0) {
+      weft_host_pool_close(host);
       return NULL;
     }
   }
-  *out = (weft_threads){.parallel_for = parallel_for, .user = pool, .count = count};
-  return pool;
+  *out = (weft_threads){.parallel_for = weft_pool_run, .user = &host->pool, .count = count};
+  return host;
 }

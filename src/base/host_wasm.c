@@ -1,5 +1,5 @@
-/* host_wasm.c - the wasm host: a heap over memory.grow, and the clock, an import. The counterpart
- * of host_native.c.
+/* host_wasm.c - the wasm host: a heap over memory.grow, the clock, an import, and threads, which
+ * the page starts. The counterpart of host_native.c.
  *
  * The heap is made for few, large, long-lived blocks: weights, arenas. Every block is a multiple of
  * 64 bytes, so that all user memory has the alignment of a cache line. A block starts with a header
@@ -14,7 +14,9 @@
 #include "base/host.h"
 
 #include "base/checked.h"
+#include "base/heap.h"
 #include "base/memory.h"
+#include "base/pool.h"
 
 enum {
   UNIT = 64,
@@ -43,7 +45,16 @@ static struct {
   block *end; /* the end mark of the newest region; NULL before the first use */
   block *classes[CLASSES];
   uint64_t occupied[CLASSES / 64]; /* bit set: the class has a block */
+  atomic_bool locked;
 } heap;
+
+/* Held for some hundred instructions; a page's main thread could not sleep anyway. */
+static void lock(void) {
+  while (atomic_exchange(&heap.locked, true)) weft_host_relax();
+}
+static void unlock(void) {
+  atomic_store(&heap.locked, false);
+}
 
 static block *above(block *at) {
   return (block *)((char *)at + (size_t)at->size * UNIT);
@@ -197,16 +208,19 @@ static void *allocate(void *user, size_t bytes, size_t alignment) {
   if (bytes > SIZE_MAX - HEADER - UNIT) return NULL;
   uint64_t units = ((uint64_t)bytes + HEADER + UNIT - 1) / UNIT;
   if (units >= UINT32_MAX) return NULL;
+  lock();
   block *at = take((uint32_t)units);
-  if (at == NULL) return NULL;
-  trim(at, (uint32_t)units);
-  return (char *)at + HEADER;
+  if (at != NULL) trim(at, (uint32_t)units);
+  unlock();
+  return at != NULL ? (char *)at + HEADER : NULL;
 }
 
 static void release(void *user, void *memory, size_t bytes) {
   (void)user;
   (void)bytes;
+  lock();
   merge_free((block *)((char *)memory - HEADER));
+  unlock();
 }
 
 weft_allocator weft_host_allocator(void) {
@@ -229,15 +243,55 @@ uint32_t weft_host_cpu_features(void) {
   return 0;
 }
 
-/* No threads in the wasm build yet: everything runs on the calling thread. */
-struct weft_host_pool *weft_host_pool_open(uint32_t count, const weft_allocator *allocator,
-                                           weft_threads *out) {
-  (void)count;
-  (void)allocator;
-  (void)out;
-  return NULL;
+/* ---- thread pool ----------------------------------------------------------------------------- */
+
+/* May the calling thread sleep? Browsers forbid it to a page's main thread. */
+__attribute__((import_module("weft"), import_name("may_sleep"))) int weft_host_may_sleep(void);
+
+/* Set in `unfinished` for a worker that has failed: the job will never be finished. */
+#define BROKEN (WEFT_POOL_TASKS_MAX + 1)
+
+struct weft_host_pool {
+  weft_pool pool; /* first: the two are cast into one another */
+  bool owner_may_sleep;
+  weft_allocator allocator;
+};
+
+void weft_host_sleep(weft_pool *pool, const _Atomic uint32_t *word, uint32_t value) {
+  const struct weft_host_pool *host = (struct weft_host_pool *)(void *)pool;
+  bool owner = word == &pool->unfinished;
+  if (owner && (value & BROKEN) != 0) __builtin_trap(); /* JavaScript makes an error of it */
+  if (owner && !host->owner_may_sleep)
+    weft_host_relax();
+  else
+    __builtin_wasm_memory_atomic_wait32((int *)(uintptr_t)word, (int)value, -1);
 }
 
-void weft_host_pool_close(struct weft_host_pool *pool) {
+void weft_host_wake(weft_pool *pool, const _Atomic uint32_t *word, uint32_t count) {
   (void)pool;
+  __builtin_wasm_memory_atomic_notify((int *)(uintptr_t)word, count);
+}
+
+void weft_host_pool_work(struct weft_host_pool *host) {
+  weft_pool_work(&host->pool);
+}
+
+void weft_host_pool_break(struct weft_host_pool *host) {
+  atomic_fetch_or(&host->pool.unfinished, BROKEN);
+  weft_host_wake(&host->pool, &host->pool.unfinished, 1);
+}
+
+void weft_host_pool_close(struct weft_host_pool *host) {
+  if (host != NULL) host->allocator.release(host->allocator.user, host, sizeof *host);
+}
+
+struct weft_host_pool *weft_host_pool_open(uint32_t count, const weft_allocator *allocator,
+                                           weft_threads *out) {
+  struct weft_host_pool *host = allocator->allocate(allocator->user, sizeof *host, WEFT_ALIGNMENT);
+  if (host == NULL) return NULL;
+  memset(host, 0, sizeof *host);
+  host->allocator = *allocator;
+  host->owner_may_sleep = weft_host_may_sleep() != 0;
+  *out = (weft_threads){.parallel_for = weft_pool_run, .user = &host->pool, .count = count};
+  return host;
 }

@@ -4,10 +4,9 @@
 
 #include "plan/device.h"
 
-/* `kernels`: a target's name ("avx2"), NULL for the best here. WEFT_INVALID_ARGUMENT when there is
- * none of that name. */
-weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
-                          weft_activations activations, weft_heap *heap, weft_device **out,
-                          weft_error *error);
+/* Of the options: kernels, activations and thread_count. WEFT_INVALID_ARGUMENT when there are no
+ * kernels of that name. */
+weft_status weft_cpu_open(const weft_runtime *runtime, const weft_session_options *options,
+                          weft_heap *heap, weft_device **out, weft_error *error);
 
 #endif

@@ -129,10 +129,10 @@ static void cpu_close(weft_device *device) {
   weft_heap_release(cpu->heap, cpu, sizeof *cpu);
 }
 
-weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
-                          weft_activations activations, weft_heap *heap, weft_device **out,
-                          weft_error *error) {
+weft_status weft_cpu_open(const weft_runtime *runtime, const weft_session_options *options,
+                          weft_heap *heap, weft_device **out, weft_error *error) {
   *out = NULL;
+  const char *kernels = options->kernels;
   const weft_kernels *found = weft_kernels_find(kernels, weft_host_cpu_features());
   if (found == NULL)
     return weft_fail(
@@ -141,6 +141,9 @@ weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
         kernels != NULL ? kernels : "");
   weft_cpu *cpu = weft_heap_allocate_zeroed(heap, sizeof *cpu);
   if (cpu == NULL) return weft_heap_fail(heap, sizeof *cpu, "the CPU device", error);
+  uint32_t threads = runtime->threads.count > 0 ? runtime->threads.count : 1;
+  if (options->thread_count != 0 && options->thread_count < threads)
+    threads = options->thread_count;
   *cpu = (weft_cpu){.device = {.name = "cpu",
                                .runtime = runtime,
                                .takes = cpu_takes,
@@ -149,9 +152,9 @@ weft_status weft_cpu_open(const weft_runtime *runtime, const char *kernels,
                                .execute = cpu_execute,
                                .close = cpu_close},
                     .kernels = found,
-                    .activations = activations,
+                    .activations = options->activations,
                     .heap = heap,
-                    .threads = runtime->threads.count > 0 ? runtime->threads.count : 1};
+                    .threads = threads};
   *out = &cpu->device;
   return WEFT_OK;
 }

@@ -131,8 +131,7 @@ static weft_status prepare(weft_session *session, const weft_session_options *op
   if ((uint32_t)options->activations > WEFT_ACTIVATIONS_INT8)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "activations %d are none of weft_activations",
                      (int)options->activations);
-  WEFT_TRY(weft_cpu_open(session->runtime, options->kernels, options->activations, &session->heap,
-                         &session->device, error));
+  WEFT_TRY(weft_cpu_open(session->runtime, options, &session->heap, &session->device, error));
   WEFT_TRY(take_graph(session, options->consume_model, error));
   open_context context = {session, options};
   weft_opt_context opt = {&session->heap, evaluate, pack, progress, &context};

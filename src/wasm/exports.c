@@ -5,12 +5,11 @@
  * its message in the context, where web_error finds it. Strings come as pointers to UTF-8 with a
  * final NUL. Sizes of files are doubles: exact to 2^53, and free of BigInts. */
 #include "base/memory.h"
-#include "base/runtime.h"
 #include "base/text.h"
 #include "run/tensor.h"
+#include "wasm/context.h"
 #include "weft/weft_llm.h"
 
-#define EXPORT(name) __attribute__((export_name(#name), used))
 #define IMPORT(name) __attribute__((import_module("weft"), import_name(#name)))
 
 /* ---- imports ------------------------------------------------------------------------------- */
@@ -64,16 +63,10 @@ EXPORT(web_tier_a) void web_tier(void) {}
 
 /* ---- the context --------------------------------------------------------------------------- */
 
-/* What one page has one of. */
-typedef struct web_context {
-  weft_runtime *runtime;
-  weft_error error;
-  char *text; /* the latest description or dump, with a final NUL */
-  size_t text_length, text_size;
-} web_context;
-
-EXPORT(web_open) web_context *web_open(int log_level) {
+/* `threads`: the most that there will be; threads.c has the rest. */
+EXPORT(web_open) web_context *web_open(int log_level, uint32_t threads) {
   weft_runtime_options options = weft_runtime_options_default();
+  options.thread_count = threads;
   options.logger = (weft_logger){.write = write_log, .level = (weft_log_level)log_level};
   weft_runtime *runtime;
   if (weft_runtime_open(&options, &runtime, NULL) != WEFT_OK) return NULL;
@@ -257,9 +250,10 @@ EXPORT(web_model_close) void web_model_close(weft_model *model) {
 /* A session that takes the model's weights. `disabled`: names of rewrites to leave out, or NULL. */
 EXPORT(web_session_open)
 weft_session *web_session_open(web_context *context, weft_model *model, const char *disabled,
-                               double memory_limit, int profile) {
+                               double memory_limit, int profile, uint32_t threads) {
   weft_session *session = NULL;
   weft_session_options options = weft_session_options_default();
+  options.thread_count = threads;
   options.disabled_passes = disabled;
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;

@@ -8,8 +8,8 @@ static void test_open(void) {
   bench_open(&b, "reference", 1);
   CHECK_TEXT(b.device->name, "cpu");
   weft_device *none;
-  CHECK_INT(weft_cpu_open(b.runtime, "abacus", WEFT_ACTIVATIONS_AUTO, &b.heap, &none, &b.error),
-            WEFT_INVALID_ARGUMENT);
+  weft_session_options options = {.kernels = "abacus"};
+  CHECK_INT(weft_cpu_open(b.runtime, &options, &b.heap, &none, &b.error), WEFT_INVALID_ARGUMENT);
   CHECK_TEXT(b.error.message,
              "there are no kernels 'abacus' in this build, or the processor lacks what they need");
   CHECK(none == NULL);

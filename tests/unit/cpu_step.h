@@ -33,9 +33,8 @@ static inline void bench_open(bench *b, const char *kernels, uint32_t threads) {
   CHECK_OK(weft_runtime_open(&options, &b->runtime, &b->error), &b->error);
   weft_heap_init(&b->heap, NULL, &b->runtime->heap, 0);
   weft_arena_init(&b->arena, &b->heap);
-  CHECK_OK(
-      weft_cpu_open(b->runtime, kernels, WEFT_ACTIVATIONS_AUTO, &b->heap, &b->device, &b->error),
-      &b->error);
+  weft_session_options session = {.kernels = kernels};
+  CHECK_OK(weft_cpu_open(b->runtime, &session, &b->heap, &b->device, &b->error), &b->error);
 }
 
 /* Forgets all arrays. */

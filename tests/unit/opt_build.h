@@ -146,9 +146,8 @@ typedef struct machine {
 static inline void machine_open(machine *m, fixture *f, const char *kernels) {
   m->heap = &f->heap;
   CHECK_OK(weft_runtime_open(NULL, &m->runtime, &m->error), &m->error);
-  CHECK_OK(
-      weft_cpu_open(m->runtime, kernels, WEFT_ACTIVATIONS_AUTO, m->heap, &m->device, &m->error),
-      &m->error);
+  weft_session_options options = {.kernels = kernels};
+  CHECK_OK(weft_cpu_open(m->runtime, &options, m->heap, &m->device, &m->error), &m->error);
 }
 static inline void machine_close(machine *m) {
   m->device->close(m->device);

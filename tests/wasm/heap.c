@@ -151,16 +151,24 @@ static void test_refuses_what_the_host_refuses(void) {
   drop(&slots[0]);
 }
 
-static void test_runtime_has_no_threads(void) {
+static void count_task(void *arg, size_t i) {
+  ((int *)arg)[i]++;
+}
+
+/* The page starts threads when it likes: until then the caller does it all. */
+static void test_pool_without_workers(void) {
   weft_runtime_options options = weft_runtime_options_default();
+  options.thread_count = 4;
   weft_runtime *runtime;
   weft_error error;
   if (!CHECK_OK(weft_runtime_open(&options, &runtime, &error), &error)) return;
   uint64_t before = weft_now_ns(runtime);
   CHECK(before > 0 && weft_now_ns(runtime) >= before);
+  CHECK_INT(runtime->threads.count, 4);
+  int counts[10] = {0};
+  for (size_t tasks = 0; tasks <= 10; tasks++) weft_parallel(runtime, tasks, count_task, counts);
+  for (int i = 0; i < 10; i++) CHECK_INT(counts[i], 10 - i);
   weft_runtime_close(&runtime);
-  options.thread_count = 4;
-  CHECK_INT(weft_runtime_open(&options, &runtime, &error), WEFT_UNSUPPORTED);
 }
 
 __attribute__((export_name("run"))) int run(void);
@@ -176,6 +184,6 @@ int run(void) {
   CHECK_RUN(test_beyond_4_gib);
 #endif
   CHECK_RUN(test_refuses_what_the_host_refuses);
-  CHECK_RUN(test_runtime_has_no_threads);
+  CHECK_RUN(test_pool_without_workers);
   return check_result();
 }

@@ -4,7 +4,7 @@ import { argv, exit, stdout } from "node:process";
 
 const decoder = new TextDecoder();
 const { instance } = await WebAssembly.instantiate(readFileSync(argv[2]), {
-  weft: { now_ms: () => performance.now() },
+  weft: { now_ms: () => performance.now(), may_sleep: () => 1 },
   test: {
     print: (at, length) => {
       const { buffer } = instance.exports.memory;

@@ -2,11 +2,13 @@
 // Pointers are numbers here on every tier; on memory64 they become BigInts at the border. What is
 // built on it: handler.ts (sessions), load.ts (models), tokenizer.ts.
 
+import type { ThreadStart } from "./thread.js";
+import type { Threads } from "./threads.js";
 import { type Tier } from "./tiers.js";
 
 /** "p" is a pointer or size, "n" a number; after ":" comes the result ("v": none). */
 const signatures = {
-  web_open: "n:p",
+  web_open: "nn:p",
   web_error: "p:p",
   web_allocate: "pp:p",
   web_release: "ppp:v",
@@ -21,7 +23,7 @@ const signatures = {
   web_loader_finish: "pp:p",
   web_loader_close: "p:v",
   web_model_close: "p:v",
-  web_session_open: "pppnn:p",
+  web_session_open: "pppnnn:p",
   web_session_close: "p:v",
   web_session_memory: "pn:n",
   web_session_dump: "ppn:p",
@@ -37,6 +39,8 @@ const signatures = {
   web_tensor_dims: "p:p",
   web_tensor_data: "p:p",
   web_tensor_bytes: "p:p",
+  web_thread_stack: "p:p",
+  web_threads_worth: "pn:n",
   web_tokenizer_open: "ppp:p",
   web_tokenizer_close: "p:v",
   web_tokenizer_encode: "ppppppppp:n",
@@ -108,6 +112,9 @@ export class Core {
   context = 0;
   /** Set for good when wasm trapped: its memory is in no known state then. */
   trap: Error | undefined;
+  /** Those that work with the calling one; undefined where there is but one. */
+  threads: Threads | undefined;
+  readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
   readonly #sources = new Map<number, { source: Source; host: Host }>();
   #nextSource = 1;
@@ -115,17 +122,24 @@ export class Core {
   /** What a callback threw; wasm frames lie between it and the caller. */
   #thrown: unknown;
 
-  private constructor(tier: Tier, memory: WebAssembly.Memory) {
+  private constructor(tier: Tier, module: WebAssembly.Module, memory: WebAssembly.Memory) {
     this.tier = tier;
+    this.#module = module;
     this.#memory = memory;
     this.call = {} as Exports;
   }
 
-  static async create(tier: Tier, module: WebAssembly.Module, logLevel: number): Promise<Core> {
-    const core = new Core(tier, createMemory(tier));
+  /** `threads`: the most that will work on it. */
+  static async create(
+    tier: Tier,
+    module: WebAssembly.Module,
+    logLevel: number,
+    threads: number,
+  ): Promise<Core> {
+    const core = new Core(tier, module, createMemory(tier));
     const instance = await WebAssembly.instantiate(module, core.#imports());
     core.#wrapExports(instance.exports);
-    core.context = core.call.web_open(logLevel);
+    core.context = core.call.web_open(logLevel, threads);
     if (!core.context) throw new Error("weft: there is no memory for the runtime");
     return core;
   }
@@ -144,6 +158,7 @@ export class Core {
       env: { memory: this.#memory },
       weft: {
         now_ms: () => performance.now(),
+        may_sleep: () => (this.#maySleep() ? 1 : 0),
         read: (source: number, offset: number, length: Pointer, to: Pointer) =>
           guarded(0, () => {
             const into = this.bytes(Number(to), Number(length));
@@ -182,10 +197,37 @@ export class Core {
           return result === "p" && answer < 0 ? answer + 2 ** 32 : answer;
         } catch (error) {
           this.trap = new Error(`weft: the wasm module failed in ${name}: ${String(error)}`);
+          this.threads?.end();
           throw this.trap;
         }
       };
     }
+  }
+
+  // ---- threads ----------------------------------------------------------------------------------
+
+  /** Engines ask that before they compare. */
+  #maySleep(): boolean {
+    try {
+      Atomics.wait(new Int32Array(this.#memory.buffer, 0, 1), 0, 0, 0);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What one more thread needs, a stack of its own included. */
+  threadStart(): ThreadStart {
+    const pointer = (at: number) => (this.tier === "c" ? BigInt(at) : at);
+    const stack = this.call.web_thread_stack(this.context);
+    if (!stack) throw new Error("weft: there is no memory for a stack");
+    return {
+      module: this.#module,
+      memory: this.#memory,
+      context: pointer(this.context),
+      stack: pointer(stack),
+      timeOrigin: performance.timeOrigin,
+    };
   }
 
   // ---- memory -----------------------------------------------------------------------------------

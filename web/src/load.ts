@@ -117,7 +117,8 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
       session = core.withText(options.disabledPasses ?? passes, (text) => {
         const profile = options.enableProfiling ? 1 : 0;
         const limit = options.memoryLimit ?? 0;
-        return core.check(call.web_session_open(context, model, text, limit, profile));
+        const threads = options.intraOpNumThreads ?? 0;
+        return core.check(call.web_session_open(context, model, text, limit, profile, threads));
       });
       return new CoreSession(core, session, JSON.parse(description) as Description);
     } catch (error) {
@@ -142,6 +143,13 @@ async function finishModel(core: Core, loading: Loading, loader: number): Promis
   }
 }
 
+/**
+ * Sessions on models from this size on wait for the threads, which have had time to begin while the
+ * model was loaded: pages that run a model again and again without a pause would let none begin.
+ */
+const THREADS_FROM_BYTES = 2 ** 20;
+const THREADS_MS = 1000;
+
 /** How large the model is turns out when it has been read: then it may have to start over. */
 async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<CoreSession> {
   const core = await loadCore(tier);
@@ -153,7 +161,9 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
     if (tier === "c" || chooseTier(weightBytes, env.wasm.simd) !== "c") {
       const model = await finishModel(core, loading, loader);
       loader = 0;
-      return openSession(core, loading, model);
+      const session = openSession(core, loading, model);
+      if (weightBytes >= THREADS_FROM_BYTES) await core.threads?.begun(THREADS_MS);
+      return session;
     }
   } finally {
     if (loader && !core.trap) core.call.web_loader_close(loader);

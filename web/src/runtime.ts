@@ -4,6 +4,7 @@
 import { Core } from "./core.js";
 import { coreLogLevel, env } from "./env.js";
 import { asBytes, downloadWhole, isFile, readWholeFile } from "./source.js";
+import { Threads, wantedThreads } from "./threads.js";
 import type { Tier } from "./tiers.js";
 
 const cores = new Map<Tier, Promise<Core>>();
@@ -44,13 +45,13 @@ function tierOf(module: WebAssembly.Module): Tier | undefined {
  * Pages that moved here from onnxruntime-web may still name its wasm file or folder. That is no
  * reason to fail: they get a warning, and this package's own file.
  */
-async function load(tier: Tier): Promise<Core> {
+async function open(tier: Tier, threads: number): Promise<Core> {
   let problem: unknown;
   try {
     const module = await compileConfigured(tier);
     const found = module && tierOf(module);
     const wideEnough = tier !== "c" || found === "c";
-    if (found && wideEnough) return await Core.create(found, module, coreLogLevel());
+    if (found && wideEnough) return await Core.create(found, module, coreLogLevel(), threads);
     problem = module && "it is the wasm file of another package";
     if (found) problem = "the model needs the one with 64-bit memory";
   } catch (error) {
@@ -58,7 +59,17 @@ async function load(tier: Tier): Promise<Core> {
   }
   if (problem)
     console.warn(`weft: what env.wasm names cannot be used (${String(problem)}); using own file`);
-  return Core.create(tier, await compileFrom(files[tier]().href), coreLogLevel());
+  return Core.create(tier, await compileFrom(files[tier]().href), coreLogLevel(), threads);
+}
+
+/** Workers start while the module is fetched and compiled. */
+async function load(tier: Tier): Promise<Core> {
+  const wanted = wantedThreads();
+  const opening = open(tier, wanted.count);
+  const threads = wanted.count > 1 ? new Threads(wanted, opening) : undefined;
+  const core = await opening;
+  core.threads = threads;
+  return core;
 }
 
 /** The core of a tier. One that failed is not kept: the next call tries again. */

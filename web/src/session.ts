@@ -53,10 +53,10 @@ export class InferenceSession extends Base {
     if (this.#handler instanceof CoreSession) return this.#handler;
     throw new Error("weft: another backend runs this session");
   }
-  /** Weft: the wasm file in use, and the memory of everything on it. */
-  get runtime(): { tier: string } & MemoryUse {
+  /** Weft: the wasm file in use, the threads that work, and the memory of everything on it. */
+  get runtime(): { tier: string; threads: number } & MemoryUse {
     const { core } = this.#core;
-    return { tier: core.tier, ...core.memoryUse() };
+    return { tier: core.tier, threads: core.threads?.count ?? 1, ...core.memoryUse() };
   }
   /** Weft: metadata_props of the model. */
   get modelMetadata(): Readonly<Record<string, string>> {

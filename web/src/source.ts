@@ -32,12 +32,19 @@ interface NodeFs {
   readFileSync(path: string | URL): Uint8Array;
 }
 
-/** Node's fs, without an import that bundlers for the web would follow; undefined elsewhere. */
-export function nodeFs(): NodeFs | undefined {
+export function isNode(): boolean {
+  return (globalThis as { process?: NodeProcess }).process?.versions?.node !== undefined;
+}
+
+/** A module of Node's, without an import that bundlers for the web would follow; undefined
+ * elsewhere. */
+export function nodeModule<T>(name: string): T | undefined {
   const { process } = globalThis as { process?: NodeProcess };
-  return process?.versions?.node
-    ? (process.getBuiltinModule?.("node:fs") as NodeFs | undefined)
-    : undefined;
+  return isNode() ? (process?.getBuiltinModule?.(name) as T | undefined) : undefined;
+}
+
+export function nodeFs(): NodeFs | undefined {
+  return nodeModule<NodeFs>("node:fs");
 }
 
 /** In Node, a path or file: URL; http(s), data and blob URLs are fetched everywhere. */
