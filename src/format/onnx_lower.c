@@ -97,6 +97,11 @@ static void resolve_arguments(weft_lowering *l, const weft_frame *frame, weft_ca
   }
 }
 
+/* 4-bit integers are for this operator only: others would take them for bytes. */
+static bool takes_nibbles(const weft_onnx_node *node) {
+  return weft_str_is(node->op_type, "DequantizeLinear");
+}
+
 static void resolve_inputs(weft_lowering *l, const weft_frame *frame, weft_call *call,
                            weft_value_id *inputs) {
   for (uint32_t i = 0; i < call->input_count; ++i) {
@@ -106,6 +111,9 @@ static void resolve_inputs(weft_lowering *l, const weft_frame *frame, weft_call 
     if (number != WEFT_NAME_LEFT_OUT && number >= WEFT_NAME_MISSING)
       weft_call_fail(call, WEFT_UNSUPPORTED, "input '%.*s' is not supported: %.*s",
                      WEFT_STR_ARGS(name), WEFT_STR_ARGS(l->missing[number - WEFT_NAME_MISSING]));
+    if (weft_lowering_nibbles(l, inputs[i]) && !takes_nibbles(call->node))
+      weft_call_fail(call, WEFT_UNSUPPORTED, "input '%.*s' has elements of 4 bits",
+                     WEFT_STR_ARGS(name));
   }
   while (call->input_count > 0 && inputs[call->input_count - 1] == WEFT_VALUE_NONE)
     --call->input_count;
@@ -312,6 +320,9 @@ static weft_status find_output(weft_lowering *l, const weft_frame *frame, uint32
   if (number >= WEFT_NAME_MISSING)
     return weft_fail(l->error, WEFT_UNSUPPORTED, "output '%.*s' is not supported: %.*s",
                      WEFT_STR_ARGS(name), WEFT_STR_ARGS(l->missing[number - WEFT_NAME_MISSING]));
+  if (weft_lowering_nibbles(l, number))
+    return weft_fail(l->error, WEFT_UNSUPPORTED, "output '%.*s' has elements of 4 bits",
+                     WEFT_STR_ARGS(name));
   *out = number;
   return WEFT_OK;
 }

@@ -179,6 +179,12 @@ uint32_t weft_call_positive_axis(weft_call *call, int64_t axis, uint32_t rank) {
   return 0;
 }
 
+bool weft_call_is_nibbles(const weft_call *call, weft_value_id x, bool *has_sign) {
+  const weft_nibbles *nibbles = weft_lowering_nibbles(call->lowering, x);
+  *has_sign = nibbles && nibbles->has_sign;
+  return nibbles != NULL;
+}
+
 const int64_t *weft_call_elements(const weft_call *call, weft_value_id value, uint32_t *count) {
   const weft_value *v = value_of(call, value);
   *count = 0;

@@ -81,6 +81,9 @@ const weft_shape *weft_call_shape(const weft_call *call, weft_value_id value);
 uint32_t weft_call_rank(weft_call *call, weft_value_id value);
 /* `axis` as one in [0, rank); fails when it is none. */
 uint32_t weft_call_positive_axis(weft_call *call, int64_t axis, uint32_t rank);
+/* Whether x is a constant of 4-bit integers, and signed ones. Two lie in a byte: [..., N] is seen
+ * as u8 [..., N/2]. */
+bool weft_call_is_nibbles(const weft_call *call, weft_value_id x, bool *has_sign);
 /* The contents of an integer or bool tensor when inference knows all of them at load; else NULL. */
 const int64_t *weft_call_elements(const weft_call *call, weft_value_id value, uint32_t *count);
 

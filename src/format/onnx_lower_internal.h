@@ -39,6 +39,12 @@ typedef struct weft_frame {
   uint32_t branches_done, branches[2];
 } weft_frame;
 
+/* A constant of 4-bit integers, held as bytes of two: [..., N] as u8 [..., N/2]. */
+typedef struct weft_nibbles {
+  weft_value_id value;
+  bool has_sign;
+} weft_nibbles;
+
 #define WEFT_FRAMES_MAX (1u + WEFT_MAX_SUBGRAPH_DEPTH + WEFT_MAX_FUNCTION_DEPTH)
 
 typedef struct weft_lowering {
@@ -54,7 +60,8 @@ typedef struct weft_lowering {
   uint32_t nodes_seen;
   uint64_t nodes_scanned; /* in subgraphs, while looking for names */
   weft_str *missing;      /* why a value is missing */
-  uint32_t missing_count;
+  weft_nibbles *nibbles;  /* in the order of their values */
+  uint32_t missing_count, nibble_count;
   weft_inference inference;
 } weft_lowering;
 
@@ -96,6 +103,8 @@ weft_status weft_lowering_shape(weft_lowering *l, const weft_onnx_value_info *in
 /* A constant value; `reason`.data is set instead when it is of a type that Weft does not have. */
 weft_status weft_lowering_tensor(weft_lowering *l, const weft_onnx_tensor *tensor, weft_str name,
                                  weft_value_id *out, weft_str *reason);
+/* NULL for any other value. */
+const weft_nibbles *weft_lowering_nibbles(const weft_lowering *l, weft_value_id value);
 weft_status weft_lowering_initializers(weft_lowering *l, const weft_onnx_graph *graph,
                                        weft_frame *frame);
 

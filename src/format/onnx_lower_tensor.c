@@ -56,10 +56,53 @@ static bool name_unknown_type(weft_lowering *l, weft_str name, int32_t type, wef
   return true;
 }
 
+/* ---- 4-bit integers -------------------------------------------------------------------------- */
+
+enum { TYPE_U4 = 21, TYPE_I4 = 22 }; /* TensorProto.DataType */
+
+const weft_nibbles *weft_lowering_nibbles(const weft_lowering *l, weft_value_id value) {
+  uint32_t low = 0, high = l->nibble_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (l->nibbles[middle].value < value)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < l->nibble_count && l->nibbles[low].value == value ? &l->nibbles[low] : NULL;
+}
+
+/* Two elements lie in a byte, the first one low. A list may end in half a byte; rows may not. */
+static weft_status lower_nibbles(weft_lowering *l, const weft_onnx_tensor *tensor, weft_str name,
+                                 weft_value_id *out, weft_str *reason) {
+  weft_shape shape;
+  uint64_t elements, held = tensor->data ? tensor->data->bytes : 0;
+  WEFT_TRY(tensor_shape(l, name, tensor->dims, tensor->dim_count, 1, &shape, &elements));
+  weft_dim *last = shape.rank > 0 ? &shape.dims[shape.rank - 1] : NULL;
+  bool whole = shape.rank <= 1 || *last % 2 == 0;
+  if (!whole || held == 0 || held != (elements + 1) / 2) {
+    *reason = weft_arena_format(&l->scratch, "tensor '%.*s' has 4-bit elements that %s",
+                                WEFT_STR_ARGS(name),
+                                whole ? "do not lie two in a byte" : "fill no whole rows of bytes");
+    return WEFT_OK;
+  }
+  if (last) *last = (*last + 1) / 2;
+  WEFT_TRY(weft_graph_add_constant(l->graph, name, WEFT_U8, &shape,
+                                   weft_buffer_retain(tensor->data), out, l->error));
+  weft_nibbles *nibbles = WEFT_ARENA_PUSH(&l->scratch, l->nibbles, l->nibble_count);
+  if (!nibbles) return weft_lowering_no_memory(l);
+  *nibbles = (weft_nibbles){*out, tensor->data_type == TYPE_I4};
+  return WEFT_OK;
+}
+
+/* ---- dense tensors --------------------------------------------------------------------------- */
+
 weft_status weft_lowering_tensor(weft_lowering *l, const weft_onnx_tensor *tensor, weft_str name,
                                  weft_value_id *out, weft_str *reason) {
   *out = WEFT_VALUE_NONE;
   *reason = (weft_str){0};
+  if (tensor->data_type == TYPE_U4 || tensor->data_type == TYPE_I4)
+    return lower_nibbles(l, tensor, name, out, reason);
   if (name_unknown_type(l, name, tensor->data_type, reason)) return WEFT_OK;
   weft_dtype dtype = (weft_dtype)tensor->data_type;
   weft_shape shape;

@@ -176,8 +176,8 @@ static weft_value_id written_out(attention *a) {
  * position is asked for. */
 static weft_value_id core_attention(attention *a) {
   bool by_position = a->causal || a->left >= 0 || a->right >= 0;
-  bool has_rules = a->aligned && a->lengths == NONE && (a->causal || a->right < 0) &&
-                   a->left < INT32_MAX;
+  bool has_rules =
+      a->aligned && a->lengths == NONE && (a->causal || a->right < 0) && a->left < INT32_MAX;
   weft_attributes attributes = {.attention = {.scale = (float)a->scale,
                                               .softcap = (float)a->softcap,
                                               .heads_last = a->heads_last}};

@@ -84,9 +84,6 @@ static void refuse_gqa(weft_call *call) {
   weft_call_ignore(call, "kv_cache_bit_width");
   refuse_input(call, GQA_K_SCALE, "a quantised cache");
   refuse_input(call, GQA_V_SCALE, "a quantised cache");
-  weft_call_ignore(call, "qk_norm_epsilon");
-  refuse_input(call, GQA_Q_NORM, "normalisation of its query");
-  refuse_input(call, GQA_K_NORM, "normalisation of its key");
   if (weft_call_int(call, "sliding_window_cache", 0) != 0)
     weft_call_fail(call, WEFT_UNSUPPORTED,
                    "a cache that drops what has left the window is not supported");
@@ -118,6 +115,16 @@ static int64_t read_gqa(heads *a) {
   a->v = packed ? packed_part(a, q, 2)
                 : weft_call_split_heads(call, weft_call_input(call, GQA_V), a->groups);
   return size;
+}
+
+/* Each head by the root of its mean square, times a weight [D]. */
+static weft_value_id norm_heads(heads *a, weft_value_id x, uint32_t weight) {
+  weft_call *call = a->call;
+  double epsilon = weft_call_float(call, "qk_norm_epsilon", 1e-6f);
+  weft_attributes attributes = {
+      .norm = {.kind = WEFT_NORM_RMS, .axis = -1, .epsilon = (float)epsilon}};
+  if (weft_call_input(call, weight) == NONE) return x;
+  return WEFT_CALL_NODE(call, WEFT_OP_NORM, &attributes, x, weft_call_input(call, weight));
 }
 
 /* Where the new tokens stand: right behind the old ones of their sequence, [B,S]. In a prompt whose
@@ -190,6 +197,8 @@ void weft_onnx_group_query_attention(weft_call *call) {
   weft_formula f = WEFT_FORMULA(call, last);
   F2(ADD, weft_formula_cast(&f, 0, WEFT_I64), weft_formula_constant(&f, WEFT_I64, 1));
   a.lengths = weft_formula_end(&f);
+  a.q = norm_heads(&a, a.q, GQA_Q_NORM);
+  a.k = norm_heads(&a, a.k, GQA_K_NORM);
   turn_gqa(&a);
   a.sink = gqa_sink(&a, weft_call_dtype(call, weft_call_input(call, GQA_Q)));
   weft_value_id k = cache_gqa(&a, GQA_PAST_K, 1, a.k), v = cache_gqa(&a, GQA_PAST_V, 2, a.v);

@@ -259,13 +259,46 @@ static weft_value_id dequantize_grid(weft_call *call, const grid *g, weft_value_
   return dequantize(call, &attributes, g->x, scale, zero);
 }
 
+/* Signed codes of 4 bits as unsigned ones, 8 more; opt/ folds it. */
+static weft_value_id without_sign(weft_call *call, weft_value_id nibbles) {
+  if (nibbles == NONE) return NONE;
+  weft_formula f = WEFT_FORMULA(call, nibbles);
+  F2(XOR, 0, NUMBER(0x88));
+  return weft_formula_end(&f);
+}
+
+/* Codes of 4 bits; g is that of the codes as bytes. */
+static weft_value_id dequantize_nibbles(weft_call *call, const grid *g, bool has_sign,
+                                        weft_value_id scale, weft_value_id zero) {
+  bool zero_sign;
+  if (zero != NONE && (!weft_call_is_nibbles(call, zero, &zero_sign) || zero_sign != has_sign))
+    weft_call_fail(call, WEFT_INVALID_MODEL, "its codes and zero points are of different types");
+  if (g->rank < 2) /* a list may end in half a byte */
+    weft_call_fail(call, WEFT_UNSUPPORTED, "codes of 4 bits of rank %u are not supported", g->rank);
+  if (call->status != WEFT_OK) return NONE;
+  weft_attributes attributes = {
+      .dequantize = {.dtype = weft_call_dtype(call, scale),
+                     .bits = 4,
+                     .axis = (int32_t)g->axis,
+                     .zero = has_sign ? 8 : 0,
+                     .block = g->single ? 0 : g->block,
+                     .extent = 2 * weft_call_shape(call, g->x)->dims[g->rank - 1]}};
+  weft_value_id codes = has_sign ? without_sign(call, g->x) : g->x;
+  if (has_sign) zero = without_sign(call, zero);
+  return dequantize(call, &attributes, codes, scale, zero);
+}
+
 void weft_onnx_dequantize_linear(weft_call *call) {
   weft_value_id x = weft_call_input(call, 0), scale = weft_call_input(call, 1);
   weft_dtype dtype = weft_call_int(call, "output_dtype", 0) == 0
                          ? weft_call_dtype(call, scale)
                          : weft_call_type(call, "output_dtype", WEFT_F32);
   grid g = read_grid(call, x, scale);
-  weft_value_id y = dequantize_grid(call, &g, scale, weft_call_input(call, 2));
+  weft_value_id zero = weft_call_input(call, 2);
+  bool has_sign;
+  weft_value_id y = weft_call_is_nibbles(call, x, &has_sign)
+                        ? dequantize_nibbles(call, &g, has_sign, scale, zero)
+                        : dequantize_grid(call, &g, scale, zero);
   weft_call_output(call, 0, weft_call_cast(call, y, dtype));
 }
 

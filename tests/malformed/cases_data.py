@@ -155,7 +155,7 @@ def tensors():
     case(
         "type_int4",
         bad("w", [4], 22, raw=b"\0" * 2),
-        "unsupported: node 'n' (Add): input 'w' is not supported: tensor 'w' has elements of ONNX type 22",
+        "unsupported: node 'n' (Add): input 'w' has elements of 4 bits",
     )
     case(
         "type_string",

@@ -402,7 +402,38 @@ def linear():
     )
 
 
+def four_bits():
+    """Constants of 4-bit integers, ONNX types 21 and 22."""
+
+    def constant(name, dims, kind, size):
+        return tensor(name, dims, kind, b"\x12" * size)
+
+    def dequantized(name, answer, codes, *zeros, op="DequantizeLinear", **attributes):
+        names = ["w", "x", *(["z"] if zeros else [])]
+        data = one(op, names, initializers=[codes, *zeros], shape=(), version=21, **attributes)
+        case(f"four_bits_{name}", data, answer_of(op, answer))
+
+    missing = "unsupported: input 'w' is not supported: tensor 'w' has 4-bit elements that "
+    dequantized("good", "ok", constant("w", [2, 4], 22, 4))
+    dequantized("odd_rows", missing + "fill no whole rows of bytes", constant("w", [4, 3], 22, 6))
+    dequantized("few_bytes", missing + "do not lie two in a byte", constant("w", [2, 4], 22, 3))
+    dequantized("none", missing + "do not lie two in a byte", constant("w", [0, 4], 22, 0))
+    dequantized("list", "unsupported: codes of 4 bits of rank 1 are not supported",
+                constant("w", [3], 21, 2))
+    dequantized("zeros_with_a_sign", "its codes and zero points are of different types",
+                constant("w", [2, 4], 21, 4), constant("z", [], 22, 1))
+    dequantized("zeros_of_bytes", "its codes and zero points are of different types",
+                constant("w", [2, 4], 21, 4), constant("z", [], UINT8, 1))
+    dequantized("of_bytes", "input 2 is u8, but i8 is needed", constant("w", [2, 4], INT8, 8),
+                constant("z", [], UINT8, 1))
+    dequantized("added", "unsupported: input 'w' has elements of 4 bits",
+                constant("w", [2, 4], 22, 4), op="Add")
+    output = model(graph([], [X], [value("w", None)], [constant("w", [2, 4], 22, 4)]))
+    case("four_bits_as_an_output", output, "unsupported: output 'w' has elements of 4 bits")
+
+
 def decoder():
+    four_bits()
     nbits()
     gather_blocks()
     group_query()

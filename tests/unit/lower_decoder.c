@@ -88,6 +88,21 @@ static void test_group_query(void) {
        "%22 f32[4] = view.expand(%20, %21)\n"
        "%23 f32[1,1,4,8] = attention(%18, %19, %16, none, %17, %22) scale=0.353553385 heads_last\n"
        "%25 f32[1,1,32] = view.reshape(%23, %24)\n"},
+      {1, "GroupQueryAttention",
+       "f32[1,1,16] f32[1,1,8] f32[1,1,8] - - i32[1] i32[] - - - - - - - f32[8] f32[8]",
+       "num_heads=2 kv_num_heads=1 qk_norm_epsilon=0.5", 1,
+       "%8 f32[1,1,2,8] = view.reshape(%0, %7)\n"
+       "%9 f32[1,2,1,8] = view.transpose(%8) axes=0,2,1,3\n"
+       "%11 f32[1,1,1,8] = view.reshape(%1, %10)\n"
+       "%12 f32[1,1,1,8] = view.transpose(%11) axes=0,2,1,3\n"
+       "%14 f32[1,1,1,8] = view.reshape(%2, %13)\n"
+       "%15 f32[1,1,1,8] = view.transpose(%14) axes=0,2,1,3\n"
+       "%16 i64[1] = map(%3) {add(i64(x0), 1)}\n"
+       "%17 f32[1,2,1,8] = norm.rms(%9, %5) axis=-1 epsilon=0.5\n"
+       "%18 f32[1,1,1,8] = norm.rms(%12, %6) axis=-1 epsilon=0.5\n"
+       "%19 f32[1,1,2,8] = attention(%17, %18, %15, none, %16) scale=0.353553385 causal "
+       "heads_last\n"
+       "%21 f32[1,1,16] = view.reshape(%19, %20)\n"},
   };
   CHECK_CASES(cases, "com.microsoft");
 }

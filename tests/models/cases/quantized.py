@@ -172,6 +172,37 @@ def dequantize_linear():
                [rng.integers(-10**5, 10**5, (3, 4)).astype(np.int32)], tolerance="exact", opset=13)
 
 
+def four_bits(rng, shape, signed, name):
+    """A TensorProto of 4-bit integers, two in a byte."""
+    from onnx import TensorProto
+    codes = rng.integers(0, 16, int(np.prod(shape)))
+    return TensorProto(name=name, dims=shape, raw_data=pack(codes, 4).tobytes(),
+                       data_type=TensorProto.INT4 if signed else TensorProto.UINT4)
+
+
+def dequantize_4_bits():
+    """Constants of 4-bit integers [6,8], as weights in the form of QDQ."""
+    grids = {"all": ([], {}), "axis0": ([6], {"axis": 0}), "axis1": ([8], {"axis": 1}),
+             "blocks0": ([2, 8], {"axis": 0, "block_size": 3}),
+             "blocks1": ([6, 2], {"axis": 1, "block_size": 4})}
+    for label, (shape, attributes) in grids.items():
+        for signed in (False, True):
+            for zeros in (False, True):
+                name = (f"quantized/dequantize_{'i4' if signed else 'u4'}_{label}"
+                        f"{'' if zeros else '_no_zero'}")
+                rng = rng_for(name)
+                scales = scales_of(rng, shape)
+                codes = four_bits(rng, [6, 8], signed, "codes")
+                points = four_bits(rng, shape, signed, "points")
+
+                def build(g, x):
+                    inputs = [g.initializer(codes), g.weight(scales)]
+                    inputs += [g.initializer(points)] if zeros else []
+                    return g.MatMul(x, g.DequantizeLinear(*inputs, **attributes))
+
+                yield case(name, build, [random(rng, [3, 6])], opset=21)
+
+
 def dynamic_quantize():
     rng = rng_for("quantized/dynamic")
     feeds = [random(rng, [3, 7]), np.abs(random(rng, [2, 5])), -np.abs(random(rng, [4, 2])),
@@ -261,5 +292,5 @@ def qlinear_matmul():
 
 
 CASES = [matmul_nbits, matmul_nbits_of_8_bit_rows, gather_block_quantized, quantize_linear, halves,
-         dequantize_linear, dynamic_quantize, matmul_integer, dynamic_linear,
+         dequantize_linear, dequantize_4_bits, dynamic_quantize, matmul_integer, dynamic_linear,
          matmul_integer_to_float, qlinear_matmul]
