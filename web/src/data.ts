@@ -19,7 +19,11 @@ const types: Partial<Record<Tensor.Type, { code: number; array: unknown }>> = {
   uint32: { code: 12, array: Uint32Array },
   uint64: { code: 13, array: BigUint64Array },
 };
-const otherNames: Record<number, string> = { 8: "string", 16: "bfloat16" };
+const names = new Map<number, string>([
+  ...Object.entries(types).map(([name, { code }]) => [code, name] as const),
+  [8, "string"],
+  [16, "bfloat16"],
+]);
 
 export function typeCode(type: Tensor.Type): number | undefined {
   return types[type]?.code;
@@ -27,8 +31,7 @@ export function typeCode(type: Tensor.Type): number | undefined {
 
 /** The name of a type by its number. */
 export function typeName(code: number): Tensor.Type {
-  const entry = Object.entries(types).find(([, type]) => type.code === code);
-  return (entry?.[0] ?? otherNames[code] ?? "undefined") as Tensor.Type;
+  return (names.get(code) ?? "undefined") as Tensor.Type;
 }
 
 /** A copy of `bytes` as the array of `type`; undefined for types that have none. */

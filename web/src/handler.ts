@@ -3,7 +3,7 @@
 // users.
 
 import { Tensor, type InferenceSession, type InferenceSessionHandler } from "onnxruntime-common";
-import { cacheHandle, cacheTensor, canStay } from "./cache.js";
+import { CacheTensor, canStay } from "./cache.js";
 import type { Core } from "./core.js";
 import { arrayFromBytes, typeCode, typeName } from "./data.js";
 import { asBytes } from "./source.js";
@@ -161,7 +161,7 @@ export class CoreSession implements InferenceSessionHandler {
       throw new Error(`input '${input.name}': ${what}`);
     };
     if (!isTensorLike(tensor)) return fail("a tensor is expected");
-    const cache = cacheHandle(this.core, tensor);
+    const cache = CacheTensor.handle(this.core, tensor);
     if (cache) return cache;
     const { type, data, dims } = tensor;
     const code = typeCode(type);
@@ -202,7 +202,7 @@ export class CoreSession implements InferenceSessionHandler {
     );
     if (!isTensorLike(given) && canStay(type) && call.web_tensor_is_view(tensor)) {
       const share = core.check(call.web_tensor_share(core.context, tensor));
-      return cacheTensor(core, share, type, dims);
+      return new CacheTensor(core, share, type, dims);
     }
     const size = call.web_tensor_bytes(tensor);
     const at = call.web_tensor_data(tensor);
