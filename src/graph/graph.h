@@ -151,9 +151,10 @@ typedef union weft_attributes {
   } rotary;
   /* y = (code - zero) * scale, of type dtype, as the scales. codes: u8, i8 or i32; of bits 2 or 4:
    * u8, along the last axis 8 / bits unsigned codes in a byte, the lowest bits first, `extent`
-   * codes in all. scales: one number; [C] along `axis`; or of the codes' rank with ceil(C / block)
-   * along axis (block > 0). zeros: as scales, of the codes' type (bits 2 and 4: packed likewise
-   * along their last axis) or a float; without them `zero`. */
+   * codes in all (a row may have more bytes, which nobody reads). scales: one number; [C] along
+   * `axis`; or of the codes' rank with ceil(C / block) along axis (block > 0). zeros: as scales, of
+   * the codes' type (bits 2 and 4: packed likewise along their last axis) or a float; without them
+   * `zero`. */
   struct {
     weft_dtype dtype;
     uint32_t bits;

@@ -62,6 +62,12 @@ static void test_group_query(void) {
        "%39 f32[b,2,?6,8] = view.slice(%34, %37, %36, %38)\n"
        "%40 f32[b,s,4,8] = attention(%26, %33, %39, none, %18) scale=0.5 causal heads_last\n"
        "%42 f32[b,s,32] = view.reshape(%40, %41)\n"},
+  };
+  CHECK_CASES(cases, "com.microsoft");
+}
+
+static void test_group_query_options(void) {
+  static const operator_case cases[] = {
       {1, "GroupQueryAttention", "f16[2,3,64] - - - - i32[2] i32[] - - - f16[1,4,3,3] f16[4]",
        "num_heads=4 kv_num_heads=2 local_window_size=7 softcap=2.5 smooth_softmax=1", 3,
        "%6 f16[2,3,8,8] = view.reshape(%0, %5)\n"
@@ -271,6 +277,7 @@ static void test_integer_products(void) {
 int main(void) {
   CHECK_RUN(test_nbits);
   CHECK_RUN(test_group_query);
+  CHECK_RUN(test_group_query_options);
   CHECK_RUN(test_multi_head);
   CHECK_RUN(test_rotary);
   CHECK_RUN(test_linear);

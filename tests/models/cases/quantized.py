@@ -110,8 +110,8 @@ def some_codes(rng, shape, element):
 
 
 def weight_codes(rng, shape, element):
-    """Signed ones of 7 bits: onnxruntime's product of u8 and i8 saturates pairs at 16 bits where the
-    processor has no better instruction."""
+    """Signed ones of 7 bits: onnxruntime's product of u8 and i8 saturates pairs at 16 bits where
+    the processor has no better instruction."""
     codes = some_codes(rng, shape, element)
     return codes // 2 if element == "i8" else codes
 
