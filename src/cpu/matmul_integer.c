@@ -42,7 +42,10 @@ static void add_row(const weft_array *array, uint64_t n, uint32_t a, const uint8
   if (array->dtype == WEFT_U8)
     for (uint64_t j = 0; j < n; j++) c[j] += a * b[j];
   else
-    for (uint64_t j = 0; j < n; j++) c[j] += a * (uint32_t)(int8_t)b[j];
+    for (uint64_t j = 0; j < n; j++) {
+      int32_t code = (int8_t)b[j];
+      c[j] += a * (uint32_t)code;
+    }
 }
 
 static weft_status run_rows(const void *context, uint64_t begin, uint64_t end, uint8_t *scratch,

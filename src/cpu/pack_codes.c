@@ -85,7 +85,8 @@ static void unpack_bits(uint32_t bits, const uint8_t *from, uint64_t count, uint
     if (count % 2 != 0) to[count - 1] = from[count / 2] & 15;
     return;
   }
-  for (uint64_t i = 0; i < count; i++) to[i] = (from[i * bits / 8] >> (i * bits % 8)) & mask;
+  for (uint64_t i = 0; i < count; i++)
+    to[i] = (uint8_t)(from[i * bits / 8] >> (i * bits % 8) & mask);
 }
 
 /* Elements [0, count) of a column as they are stored; codes as bytes. */
@@ -102,7 +103,7 @@ static void field_column(const field *f, uint64_t column, uint64_t count, uint8_
     uint32_t mask = (1u << f->bits) - 1, shift = (uint32_t)(at * f->bits % 8);
     const uint8_t *from = f->data + at * f->bits / 8;
     for (uint64_t i = 0; i < count; i++)
-      to[i] = (from[f->repeats ? 0 : i * f->stride] >> shift) & mask;
+      to[i] = (uint8_t)(from[f->repeats ? 0 : i * f->stride] >> shift & mask);
   }
 }
 

@@ -1,0 +1,741 @@
+/* Tests of weights of few bits: packed from every form that a file may give them, multiplied by
+ * rows of floats and by rows rounded to 8 bits, against the definition in double; where they are
+ * read from; and what fails. */
+#include "cpu/codes.h"
+#include "tests/unit/cpu_step.h"
+#include "tests/unit/graph_build.h"
+
+typedef enum form { SINGLE, VECTOR, BLOCKS } form;
+typedef enum zeros_kind { NO_ZEROS, CODE_ZEROS, FLOAT_ZEROS, EQUAL_ZEROS } zeros_kind;
+
+/* One part of a weight. */
+typedef struct part {
+  weft_dtype dtype; /* of codes; F16 and BF16: a weight of floats */
+  uint32_t bits;
+  bool transposed; /* the file has [n][k] */
+  form form;
+  zeros_kind zeros;
+  weft_dtype scale_dtype;
+  int64_t k, n, block;
+} part;
+
+/* How bytes are handed over. */
+typedef enum handing { IN_MEMORY, AT_ODD_ADDRESS, BY_READER } handing;
+
+#define BYTES_MAX 64
+
+/* A graph with one matmul by the weight. */
+typedef struct model {
+  fixture f;
+  uint64_t random;
+  handing handing;
+  uint8_t *bytes[BYTES_MAX]; /* of constants, given back at the end */
+  uint32_t bytes_count;
+  weft_value_id weight;
+  int64_t k, n;
+  double *dense; /* [k][n]: what the weight means */
+} model;
+
+static uint64_t below(model *m, uint64_t limit) {
+  return (check_random(&m->random) >> 20) % limit;
+}
+
+static int64_t up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/* ---- numbers of 16 bits ---------------------------------------------------------------------- */
+
+/* For multiples of 1/32 in [-2, 2], which either type holds. */
+static uint16_t half_of(float value, weft_dtype dtype) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (dtype == WEFT_BF16) return (uint16_t)(bits >> 16);
+  uint32_t exponent = (bits >> 23) & 255;
+  if (exponent == 0) return (uint16_t)(bits >> 16);
+  return (uint16_t)((bits >> 16 & 0x8000) | (exponent - 112) << 10 | (bits >> 13 & 0x3ff));
+}
+
+static float some_number(model *m) {
+  return (float)((int64_t)below(m, 129) - 64) / 32;
+}
+
+static void put_number(uint8_t *to, uint64_t index, float value, weft_dtype dtype) {
+  uint16_t half = half_of(value, dtype);
+  if (dtype == WEFT_F32)
+    memcpy(to + index * 4, &value, 4);
+  else
+    memcpy(to + index * 2, &half, 2);
+}
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+static weft_status read_bytes(void *user, uint64_t offset, size_t length, void *destination) {
+  memcpy(destination, (const uint8_t *)user + offset, length);
+  return WEFT_OK;
+}
+
+static weft_status read_nothing(void *user, uint64_t offset, size_t length, void *destination) {
+  (void)user, (void)offset, (void)length, (void)destination;
+  return WEFT_IO_ERROR;
+}
+
+/* Memory for a constant; it is filled before it is used. */
+static uint8_t *new_bytes(model *m, uint64_t bytes) {
+  uint8_t *memory = calloc(1, bytes + 1);
+  if (CHECK(m->bytes_count < BYTES_MAX)) m->bytes[m->bytes_count++] = memory;
+  return memory + (m->handing == AT_ODD_ADDRESS);
+}
+
+static weft_value_id constant(model *m, weft_dtype dtype, int32_t rank, const int64_t *dims,
+                              uint8_t *bytes) {
+  weft_shape shape = {.rank = rank};
+  uint64_t size = weft_dtype_size(dtype);
+  for (int32_t i = 0; i < rank; i++) shape.dims[i] = dims[i], size *= (uint64_t)dims[i];
+  weft_source source = {.size = size, .read = read_bytes, .user = bytes};
+  weft_buffer *data = m->handing == BY_READER ? weft_buffer_defer(&m->f.heap, &source, 0, size)
+                                              : weft_buffer_borrow(&m->f.heap, bytes, size);
+  weft_value_id id = WEFT_VALUE_NONE;
+  CHECK_OK(
+      weft_graph_add_constant(&m->f.graph, WEFT_STR(""), dtype, &shape, data, &id, &m->f.error),
+      &m->f.error);
+  return id;
+}
+
+static weft_value_id finish(model *m, const weft_node *node) {
+  weft_value_id output = node->outputs[0];
+  weft_inference facts = weft_inference_at_load(&m->f.graph);
+  CHECK_OK(weft_infer_node(&facts, (weft_node_id)(node - m->f.graph.nodes), &m->f.error),
+           &m->f.error);
+  return output;
+}
+
+/* Rows and columns of codes in the file. */
+static void file_dims(const part *p, int64_t dims[2]) {
+  dims[0] = p->transposed ? p->n : p->k;
+  dims[1] = p->transposed ? p->k : p->n;
+}
+
+/* Rows and columns of scales or zeros; the rank. */
+static int32_t parameter_dims(const part *p, int64_t dims[2]) {
+  if (p->form == SINGLE) return 0;
+  file_dims(p, dims);
+  if (p->form == BLOCKS) {
+    dims[p->transposed ? 1 : 0] = up(p->k, p->block);
+    return 2;
+  }
+  dims[0] = p->n;
+  return 1;
+}
+
+static uint64_t parameter_at(const part *p, int64_t k, int64_t n) {
+  if (p->form == SINGLE) return 0;
+  if (p->form == VECTOR) return (uint64_t)n;
+  int64_t blocks = up(p->k, p->block);
+  return (uint64_t)(p->transposed ? n * blocks + k / p->block : k / p->block * p->n + n);
+}
+
+/* Codes of a table with `last` of them in a row. */
+static void put_code(uint8_t *table, uint64_t index, uint64_t last, uint32_t bits, uint32_t code) {
+  uint64_t row_bytes = (last * bits + 7) / 8, bit = index % last * bits;
+  uint8_t *byte = table + index / last * row_bytes + bit / 8;
+  *byte = (uint8_t)(*byte | code << (bit % 8));
+}
+
+static double code_number(const part *p, uint32_t code) {
+  return p->dtype == WEFT_I8 ? (double)(int8_t)code : (double)code;
+}
+
+typedef struct tables {
+  uint32_t *codes; /* in the file's order */
+  float *scales, *zeros;
+  uint64_t parameters;
+} tables;
+
+/* What the part means, in columns [column, column + n) of the weight. */
+static void fill_dense(model *m, const part *p, const tables *t, int64_t column) {
+  for (int64_t k = 0; k < p->k; k++)
+    for (int64_t n = 0; n < p->n; n++) {
+      uint64_t at = parameter_at(p, k, n),
+               i = (uint64_t)(p->transposed ? n * p->k + k : k * p->n + n);
+      m->dense[k * m->n + column + n] =
+          (code_number(p, t->codes[i]) - (double)t->zeros[at]) * (double)t->scales[at];
+    }
+}
+
+static weft_value_id add_zeros(model *m, const part *p, tables *t, int32_t rank,
+                               const int64_t *dims) {
+  uint64_t last = rank > 0 ? (uint64_t)dims[rank - 1] : 1;
+  int64_t packed[2] = {rank > 0 ? dims[0] : 1, rank > 1 ? dims[1] : 1};
+  uint32_t equal = (uint32_t)below(m, 1u << p->bits);
+  bool floats = p->zeros == FLOAT_ZEROS;
+  uint8_t *bytes = new_bytes(m, t->parameters * 4);
+  for (uint64_t i = 0; i < t->parameters; i++) {
+    uint32_t code = p->zeros == EQUAL_ZEROS ? equal : (uint32_t)below(m, 1u << p->bits);
+    t->zeros[i] = floats ? some_number(m) : (float)code_number(p, code);
+    if (floats)
+      put_number(bytes, i, t->zeros[i], p->scale_dtype);
+    else
+      put_code(bytes, i, last, p->bits, code);
+  }
+  if (rank > 0 && !floats) packed[rank - 1] = up((int64_t)last * p->bits, 8);
+  return constant(m, floats ? p->scale_dtype : p->dtype, rank, packed, bytes);
+}
+
+static weft_value_id add_codes(model *m, const part *p, const tables *t) {
+  int64_t dims[2];
+  file_dims(p, dims);
+  uint8_t *bytes = new_bytes(m, (uint64_t)(dims[0] * dims[1]));
+  for (uint64_t i = 0; i < (uint64_t)(dims[0] * dims[1]); i++) {
+    t->codes[i] = (uint32_t)below(m, 1u << p->bits);
+    put_code(bytes, i, (uint64_t)dims[1], p->bits, t->codes[i]);
+  }
+  dims[1] = up(dims[1] * p->bits, 8);
+  return constant(m, p->dtype, 2, dims, bytes);
+}
+
+static weft_value_id transpose(model *m, weft_value_id value) {
+  weft_attributes attributes = {
+      .view = {.kind = WEFT_VIEW_TRANSPOSE, .axes = {.count = 2, .axes = {1, 0}}}};
+  return finish(m, add_node(&m->f, 0, WEFT_OP_VIEW, &value, 1, &attributes));
+}
+
+static weft_value_id add_quantized(model *m, const part *p, int64_t column) {
+  int64_t dims[2] = {1, 1}, file[2];
+  int32_t rank = parameter_dims(p, dims);
+  file_dims(p, file);
+  uint64_t parameters = (uint64_t)((rank > 0 ? dims[0] : 1) * (rank > 1 ? dims[1] : 1));
+  int32_t zero = (int32_t)below(m, 1u << p->bits);
+  tables t = {.codes = malloc((size_t)(p->k * p->n) * sizeof(uint32_t)),
+              .scales = malloc(parameters * sizeof(float)),
+              .zeros = malloc(parameters * sizeof(float)),
+              .parameters = parameters};
+  weft_value_id inputs[3] = {add_codes(m, p, &t)};
+  uint8_t *scales = new_bytes(m, parameters * 4);
+  for (uint64_t i = 0; i < parameters; i++) {
+    t.scales[i] = some_number(m), t.zeros[i] = (float)zero;
+    put_number(scales, i, t.scales[i], p->scale_dtype);
+  }
+  inputs[1] = constant(m, p->scale_dtype, rank, dims, scales);
+  if (p->zeros != NO_ZEROS) inputs[2] = add_zeros(m, p, &t, rank, dims);
+  int32_t axis = p->form == BLOCKS ? p->transposed : !p->transposed;
+  weft_attributes attributes = {.dequantize = {.dtype = WEFT_F32,
+                                               .bits = p->bits,
+                                               .axis = axis,
+                                               .zero = zero,
+                                               .block = p->form == BLOCKS ? p->block : 0,
+                                               .extent = file[1]}};
+  weft_value_id y = finish(
+      m, add_node(&m->f, 0, WEFT_OP_DEQUANTIZE, inputs, p->zeros == NO_ZEROS ? 2 : 3, &attributes));
+  fill_dense(m, p, &t, column);
+  free(t.codes);
+  free(t.scales);
+  free(t.zeros);
+  return p->transposed ? transpose(m, y) : y;
+}
+
+static weft_value_id add_floats(model *m, const part *p, int64_t column) {
+  uint8_t *bytes = new_bytes(m, (uint64_t)(p->k * p->n) * 2);
+  for (int64_t i = 0; i < p->k * p->n; i++) {
+    float value = some_number(m);
+    put_number(bytes, (uint64_t)i, value, p->dtype);
+    m->dense[i / p->n * m->n + column + i % p->n] = (double)value;
+  }
+  return constant(m, p->dtype, 2, (int64_t[]){p->k, p->n}, bytes);
+}
+
+static void model_open(model *m, const part *parts, uint32_t count, handing how, uint64_t seed) {
+  memset(m, 0, sizeof *m);
+  m->random = seed * 977 + 1;
+  m->handing = how;
+  fixture_open(&m->f);
+  m->k = parts[0].k;
+  for (uint32_t i = 0; i < count; i++) m->n += parts[i].n;
+  m->dense = malloc((size_t)(m->k * m->n) * sizeof *m->dense);
+  weft_value_id ids[16];
+  int64_t column = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    bool floats = weft_dtype_is_float(parts[i].dtype);
+    ids[i] = floats ? add_floats(m, &parts[i], column) : add_quantized(m, &parts[i], column);
+    column += parts[i].n;
+  }
+  weft_attributes attributes = {.axis = {1}};
+  m->weight =
+      count == 1 ? ids[0] : finish(m, add_node(&m->f, 0, WEFT_OP_CONCAT, ids, count, &attributes));
+}
+
+static void model_close(model *m) {
+  fixture_close(&m->f);
+  for (uint32_t i = 0; i < m->bytes_count; i++) free(m->bytes[i]);
+  free(m->dense);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static weft_status pack(bench *b, model *m, weft_buffer **out, weft_layout *layout) {
+  weft_value_id ids[2] = {m->weight, m->weight};
+  weft_node node = {
+      .op = WEFT_OP_MATMUL, .input_count = 2, .inputs = ids, .name = WEFT_STR("packs")};
+  return b->device->pack(b->device, &m->f.graph, &node, 1, &b->heap, out, layout, &b->error);
+}
+
+/* The weight as an array in the layout of the device. */
+static weft_array packed_array(const model *m, const weft_buffer *packed) {
+  return (weft_array){.dtype = WEFT_F32,
+                      .rank = 2,
+                      .dims = {m->k, m->n},
+                      .strides = {m->n, 1},
+                      .elements = (uint64_t)(m->k * m->n),
+                      .constant = packed->data,
+                      .layout = WEFT_LAYOUT_CODES};
+}
+
+static double size_of(double x) {
+  return x < 0 ? -x : x;
+}
+
+/* The largest |a| of the block of k that holds column `k` of a row. */
+static double block_size(const bench *b, const weft_array *a, uint64_t row, int64_t k,
+                         int64_t block, int64_t columns) {
+  double largest = 0;
+  for (int64_t i = k / block * block; i < columns && i < (k / block + 1) * block; i++) {
+    double size = size_of((double)bench_f32(b, a, row * (uint64_t)columns + (uint64_t)i));
+    if (size > largest) largest = size;
+  }
+  return largest;
+}
+
+/* Every element within its bound: that of sums in f32, and where rows were rounded half a step of
+ * each block's grid for each product. */
+static void check_product(const bench *b, const model *m, const weft_array *a, const weft_array *y,
+                          int64_t block) {
+  uint64_t wrong = 0, rows = a->elements / (uint64_t)m->k;
+  for (uint64_t row = 0; row < rows; row++)
+    for (int64_t n = 0; n < m->n; n++) {
+      double sum = 0, sizes = 0, steps = 0, half_step = 0;
+      for (int64_t k = 0; k < m->k; k++) {
+        double x = (double)bench_f32(b, a, row * (uint64_t)m->k + (uint64_t)k);
+        double w = m->dense[k * m->n + n];
+        if (block > 0 && k % block == 0) half_step = block_size(b, a, row, k, block, m->k) / 254;
+        sum += x * w;
+        sizes += size_of(x * w);
+        steps += half_step * size_of(w);
+      }
+      double error = size_of((double)bench_f32(b, y, row * (uint64_t)m->n + (uint64_t)n) - sum);
+      wrong += !(error <= 1.001 * steps + 2e-5 * sizes + 1e-6);
+    }
+  CHECK_INT(wrong, 0);
+}
+
+/* Multiplies random rows with the packed weight, as floats or rounded. */
+static void multiply(bench *b, const model *m, const weft_buffer *packed, int64_t batch,
+                     int64_t rows, bool rounded, bench_strides strides) {
+  const weft_packed *header = (const weft_packed *)(const void *)packed->data;
+  weft_array w = packed_array(m, packed);
+  weft_array *a = bench_random(b, WEFT_F32, 3, (int64_t[]){batch, rows, m->k}, strides);
+  weft_array *y = bench_array(b, WEFT_F32, 3, (int64_t[]){batch, rows, m->n}, BENCH_DENSE);
+  weft_attributes attributes = {.matmul = {.int8_rows = rounded}};
+  const weft_array *inputs[] = {a, &w};
+  CHECK_OK(bench_run(b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b->error);
+  bool codes = header->kind == WEFT_PACKED_CODES;
+  check_product(b, m, a, y, rounded && codes ? (int64_t)header->format.block : 0);
+}
+
+static weft_buffer *pack_checked(bench *b, model *m) {
+  weft_buffer *packed = NULL;
+  weft_layout layout = WEFT_LAYOUT_DENSE;
+  CHECK_OK(pack(b, m, &packed, &layout), &b->error);
+  if (CHECK(packed != NULL)) CHECK_INT(layout, WEFT_LAYOUT_CODES);
+  return packed;
+}
+
+/* ---- forms ----------------------------------------------------------------------------------- */
+
+static part random_part(bench *b) {
+  part p = {.dtype = bench_below(b, 3) ? WEFT_U8 : WEFT_I8,
+            .bits = 2u << bench_below(b, 3),
+            .transposed = bench_below(b, 2),
+            .form = (form)bench_below(b, 3),
+            .zeros = (zeros_kind)bench_below(b, 4),
+            .scale_dtype = bench_below(b, 3)   ? WEFT_F32
+                           : bench_below(b, 2) ? WEFT_F16
+                                               : WEFT_BF16,
+            .k = 1 + (int64_t)bench_below(b, 150),
+            .n = 1 + (int64_t)bench_below(b, 60),
+            .block = 16 << bench_below(b, 3)};
+  if (bench_below(b, 8) == 0) p.k += 700;
+  if (p.bits < 8) p.dtype = WEFT_U8;
+  return p;
+}
+
+static void check_part(bench *b, const part *parts, uint32_t count, handing how, uint64_t seed) {
+  unsigned failures = check_failures;
+  model m;
+  model_open(&m, parts, count, how, seed);
+  weft_buffer *packed = pack_checked(b, &m);
+  if (packed) {
+    multiply(b, &m, packed, 1, 1, false, BENCH_DENSE);
+    multiply(b, &m, packed, 1, 1, true, BENCH_DENSE);
+    multiply(b, &m, packed, 1 + (int64_t)(seed % 3), 1 + (int64_t)(seed % 17), false, BENCH_ROWS);
+    multiply(b, &m, packed, 1 + (int64_t)(seed % 3), 1 + (int64_t)(seed % 17), true, BENCH_ROWS);
+  }
+  weft_buffer_release(&packed);
+  bench_clear(b);
+  model_close(&m);
+  if (check_failures != failures)
+    check_print("  seed %llu: bits %u k %lld n %lld transposed %d form %d zeros %d parts %u\n",
+                (unsigned long long)seed, parts->bits, (long long)parts->k, (long long)parts->n,
+                parts->transposed, (int)parts->form, (int)parts->zeros, count);
+}
+
+static void all_forms(const char *kernels, uint64_t rounds) {
+  bench b;
+  bench_open(&b, kernels, 2);
+  for (uint64_t seed = 0; seed < rounds; seed++) {
+    part p = random_part(&b);
+    check_part(&b, &p, 1, (handing)(seed % 3), seed);
+  }
+  bench_close(&b);
+}
+static void test_forms_best(void) {
+  all_forms(NULL, 240);
+}
+static void test_forms_reference(void) {
+  all_forms("reference", 100);
+}
+
+/* Several parts side by side, each with its own form of scales and zeros; panels end inside them.
+ */
+static void test_parts(void) {
+  bench b;
+  bench_open(&b, NULL, 2);
+  for (uint64_t seed = 0; seed < 100; seed++) {
+    part parts[4];
+    uint32_t count = 2 + (uint32_t)(seed % 3);
+    for (uint32_t i = 0; i < count; i++) {
+      parts[i] = random_part(&b);
+      parts[i].bits = parts[0].bits, parts[i].k = parts[0].k, parts[i].block = parts[0].block;
+      if (parts[i].bits < 8) parts[i].dtype = WEFT_U8;
+      if (parts[i].form == BLOCKS || parts[0].form == BLOCKS) parts[i].form = parts[0].form;
+    }
+    check_part(&b, parts, count, (handing)(seed % 3), seed);
+  }
+  bench_close(&b);
+}
+
+static void test_floats(void) {
+  static const weft_dtype types[] = {WEFT_F16, WEFT_BF16};
+  bench b;
+  bench_open(&b, NULL, 2);
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    part parts[2] = {{.dtype = types[seed % 2], .k = 1 + (int64_t)bench_below(&b, 900), .n = 37},
+                     {.dtype = types[seed % 2], .n = 1 + (int64_t)bench_below(&b, 60)}};
+    parts[1].k = parts[0].k;
+    check_part(&b, parts, 1 + seed % 2, (handing)(seed % 3), seed);
+  }
+  CHECK(b.kernel != NULL);
+  bench_close(&b);
+}
+
+/* Larger than the pieces that a reader is asked for, in both orders; and many rows. */
+static void test_large(void) {
+  bench b;
+  bench_open(&b, NULL, 3);
+  part wide = {
+      .dtype = WEFT_I8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 700, .n = 9000};
+  part tall = {.dtype = WEFT_U8,
+               .bits = 4,
+               .form = BLOCKS,
+               .zeros = CODE_ZEROS,
+               .transposed = true,
+               .scale_dtype = WEFT_F16,
+               .k = 4000,
+               .n = 2500,
+               .block = 32};
+  part half = {.dtype = WEFT_F16, .k = 1100, .n = 2100};
+  check_part(&b, &wide, 1, BY_READER, 1);
+  check_part(&b, &tall, 1, BY_READER, 2);
+  check_part(&b, &half, 1, BY_READER, 3);
+  part p = {.dtype = WEFT_U8,
+            .bits = 4,
+            .form = BLOCKS,
+            .transposed = true,
+            .scale_dtype = WEFT_F32,
+            .k = 600,
+            .n = 70,
+            .block = 32};
+  model m;
+  model_open(&m, &p, 1, IN_MEMORY, 4);
+  weft_buffer *packed = pack_checked(&b, &m);
+  multiply(&b, &m, packed, 1, 300, false, BENCH_DENSE);
+  CHECK_TEXT(b.kernel, "gemm-q4-f32");
+  multiply(&b, &m, packed, 1, 300, true, BENCH_DENSE);
+  CHECK_TEXT(b.kernel, "gemm-q4-int8");
+  multiply(&b, &m, packed, 1, 1, true, BENCH_DENSE);
+  CHECK_TEXT(b.kernel, "gemv-q4-int8");
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_close(&b);
+}
+
+/* ---- the product around it ------------------------------------------------------------------- */
+
+/* Bias and residual are added to each block, as for a weight of floats. */
+static void test_epilogue(void) {
+  bench b;
+  bench_open(&b, NULL, 2);
+  part p = {.dtype = WEFT_U8,
+            .bits = 4,
+            .form = BLOCKS,
+            .transposed = true,
+            .scale_dtype = WEFT_F32,
+            .k = 96,
+            .n = 75,
+            .block = 32};
+  weft_instruction code[] = {{.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {0, 1}},
+                             {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {3, 2}}};
+  model m;
+  model_open(&m, &p, 1, IN_MEMORY, 5);
+  weft_buffer *packed = pack_checked(&b, &m);
+  weft_array w = packed_array(&m, packed);
+  for (int64_t rows = 1; rows < 200; rows = rows * 3 + 1)
+    for (int rounded = 0; rounded < 2; rounded++) {
+      weft_attributes attributes = {
+          .matmul = {.int8_rows = rounded,
+                     .expr = {.input_count = 3,
+                              .code_count = 2,
+                              .input_dtypes = {WEFT_F32, WEFT_F32, WEFT_F32},
+                              .code = code}}};
+      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
+      weft_array *bias = bench_random(&b, WEFT_F32, 1, &m.n, BENCH_DENSE);
+      weft_array *residual = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
+      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
+      const weft_array *inputs[] = {a, &w, bias, residual};
+      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 4, y), &b.error);
+      for (uint64_t i = 0; i < y->elements; i++)
+        bench_set_f32(&b, y, i,
+                      bench_f32(&b, y, i) - bench_f32(&b, residual, i) -
+                          bench_f32(&b, bias, i % (uint64_t)m.n));
+      check_product(&b, &m, a, y, rounded ? p.block : 0);
+      bench_clear(&b);
+    }
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_close(&b);
+}
+
+/* Activations of 16 bits: made f32, or rounded to codes from there. */
+static void test_half_rows(void) {
+  bench b;
+  bench_open(&b, NULL, 3);
+  part p = {.dtype = WEFT_U8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 64, .n = 40};
+  model m;
+  model_open(&m, &p, 1, IN_MEMORY, 6);
+  weft_buffer *packed = pack_checked(&b, &m);
+  weft_array w = packed_array(&m, packed);
+  w.dtype = WEFT_F16;
+  for (int64_t rows = 1; rows < 400; rows += 130)
+    for (int rounded = 0; rounded < 2; rounded++) {
+      weft_array *a = bench_array(&b, WEFT_F16, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
+      weft_array *same = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
+      weft_array *y = bench_array(&b, WEFT_F16, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
+      weft_array *wide = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
+      for (uint64_t i = 0; i < a->elements; i++) {
+        float value = some_number(&m);
+        bench_set_f32(&b, same, i, value);
+        put_number(bench_at(&b, a, 0), i, value, WEFT_F16);
+      }
+      weft_attributes attributes = {.matmul = {.int8_rows = rounded}};
+      const weft_array *inputs[] = {a, &w};
+      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
+      inputs[0] = same;
+      w.dtype = WEFT_F32;
+      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, wide), &b.error);
+      w.dtype = WEFT_F16;
+      const weft_kernels *kernels = weft_kernels_find("reference", 0);
+      uint16_t *expected = malloc(wide->elements * 2);
+      kernels->f32_to_f16((size_t)wide->elements, bench_at(&b, wide, 0), expected);
+      CHECK(memcmp(expected, bench_at(&b, y, 0), wide->elements * 2) == 0);
+      free(expected);
+      bench_clear(&b);
+    }
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_close(&b);
+}
+
+/* To the last bit. */
+static void test_threads_do_not_matter(void) {
+  static const uint32_t threads[] = {1, 2, 3, 8};
+  part parts[] = {
+      {.dtype = WEFT_U8,
+       .bits = 4,
+       .form = BLOCKS,
+       .transposed = true,
+       .scale_dtype = WEFT_F32,
+       .k = 512,
+       .n = 1100,
+       .block = 32},
+      {.dtype = WEFT_I8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 512, .n = 1100},
+      {.dtype = WEFT_F16, .k = 512, .n = 1100}};
+  for (uint32_t shape = 0; shape < 12; shape++) {
+    uint8_t *first = NULL;
+    int64_t rows = shape % 2 ? 170 : 1;
+    for (uint32_t t = 0; t < COUNT_OF(threads); t++) {
+      bench b;
+      bench_open(&b, NULL, threads[t]);
+      model m;
+      model_open(&m, &parts[shape / 2 % 3], 1, IN_MEMORY, 7);
+      weft_buffer *packed = pack_checked(&b, &m);
+      weft_array w = packed_array(&m, packed);
+      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
+      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
+      weft_attributes attributes = {.matmul = {.int8_rows = shape >= 6}};
+      const weft_array *inputs[] = {a, &w};
+      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
+      size_t bytes = (size_t)y->elements * 4;
+      if (first == NULL) {
+        first = malloc(bytes);
+        memcpy(first, bench_at(&b, y, 0), bytes);
+      }
+      CHECK(memcmp(first, bench_at(&b, y, 0), bytes) == 0);
+      weft_buffer_release(&packed);
+      model_close(&m);
+      bench_close(&b);
+    }
+    free(first);
+  }
+}
+
+/* ---- memory and failures --------------------------------------------------------------------- */
+
+/* Never as numbers: what packing holds beside the result is a piece of each source, and a panel. */
+static void test_memory(void) {
+  bench b;
+  bench_open(&b, NULL, 1);
+  part p = {.dtype = WEFT_U8,
+            .bits = 4,
+            .form = BLOCKS,
+            .zeros = CODE_ZEROS,
+            .transposed = true,
+            .scale_dtype = WEFT_F32,
+            .k = 2048,
+            .n = 12288,
+            .block = 32};
+  model m;
+  model_open(&m, &p, 1, BY_READER, 8);
+  weft_buffer *packed = pack_checked(&b, &m);
+  CHECK(weft_heap_use(&b.heap).bytes_peak <= packed->bytes + (6u << 20));
+  CHECK(weft_heap_use(&b.heap).bytes <= packed->bytes + 4096);
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_close(&b);
+}
+
+static void test_lack_of_memory(void) {
+  bench b;
+  bench_open(&b, NULL, 1);
+  part p = {.dtype = WEFT_U8,
+            .bits = 4,
+            .form = BLOCKS,
+            .zeros = CODE_ZEROS,
+            .transposed = true,
+            .scale_dtype = WEFT_F32,
+            .k = 64,
+            .n = 33,
+            .block = 32};
+  model m;
+  model_open(&m, &p, 1, BY_READER, 9);
+  uint64_t before = weft_heap_use(&b.heap).bytes;
+  weft_buffer *packed = NULL;
+  weft_layout layout;
+  uint64_t room = 0;
+  for (;; room += 64) {
+    b.heap.limit = before + room + 1;
+    weft_status status = pack(&b, &m, &packed, &layout);
+    if (status == WEFT_OK) break;
+    bool refused = status == WEFT_LIMIT_EXCEEDED || status == WEFT_OUT_OF_MEMORY;
+    if (!CHECK(refused) || !CHECK(packed == NULL)) break;
+    if (!CHECK_INT(weft_heap_use(&b.heap).bytes, before)) break;
+  }
+  CHECK(room > 1000);
+  b.heap.limit = 0;
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_close(&b);
+}
+
+/* Each of the three constants may be the one that cannot be read. */
+static void test_broken_reader(void) {
+  bench b;
+  bench_open(&b, NULL, 1);
+  part p = {.dtype = WEFT_U8,
+            .bits = 4,
+            .form = BLOCKS,
+            .zeros = CODE_ZEROS,
+            .transposed = true,
+            .scale_dtype = WEFT_F32,
+            .k = 64,
+            .n = 33,
+            .block = 32};
+  for (uint32_t broken = 0; broken < 3; broken++) {
+    model m;
+    model_open(&m, &p, 1, BY_READER, 9);
+    uint64_t before = weft_heap_use(&b.heap).bytes;
+    const weft_node *node = &m.f.graph.nodes[0];
+    m.f.graph.values[node->inputs[broken]].data->source.read = read_nothing;
+    weft_buffer *packed = NULL;
+    weft_layout layout;
+    CHECK_INT(pack(&b, &m, &packed, &layout), WEFT_IO_ERROR);
+    CHECK(packed == NULL);
+    CHECK_INT(weft_heap_use(&b.heap).bytes, before);
+    model_close(&m);
+  }
+  bench_close(&b);
+}
+
+/* Forms that the kernels cannot take are left as they are. */
+static void test_what_is_not_packed(void) {
+  part good = {.dtype = WEFT_U8,
+               .bits = 8,
+               .form = BLOCKS,
+               .transposed = true,
+               .scale_dtype = WEFT_F32,
+               .k = 64,
+               .n = 33,
+               .block = 32};
+  part small_block = good, along_rows = good;
+  small_block.block = 8;
+  along_rows.form = VECTOR;
+  along_rows.k = along_rows.n = 33;
+  const part *parts[] = {&small_block, &along_rows};
+  bench b;
+  bench_open(&b, NULL, 1);
+  for (uint32_t i = 0; i < COUNT_OF(parts); i++) {
+    model m;
+    model_open(&m, parts[i], 1, IN_MEMORY, 10);
+    if (parts[i] == &along_rows) m.f.graph.nodes[0].attributes.dequantize.axis = 1;
+    weft_buffer *packed = NULL;
+    weft_layout layout;
+    CHECK_OK(pack(&b, &m, &packed, &layout), &b.error);
+    CHECK(packed == NULL);
+    model_close(&m);
+  }
+  bench_close(&b);
+}
+
+int main(void) {
+  CHECK_RUN(test_forms_best);
+  CHECK_RUN(test_forms_reference);
+  CHECK_RUN(test_parts);
+  CHECK_RUN(test_floats);
+  CHECK_RUN(test_large);
+  CHECK_RUN(test_epilogue);
+  CHECK_RUN(test_half_rows);
+  CHECK_RUN(test_threads_do_not_matter);
+  CHECK_RUN(test_memory);
+  CHECK_RUN(test_lack_of_memory);
+  CHECK_RUN(test_broken_reader);
+  CHECK_RUN(test_what_is_not_packed);
+  return check_result();
+}
