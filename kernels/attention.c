@@ -120,12 +120,16 @@ static bool one_mask_for_all(const weft_attention_f32_args *args) {
   return args->mask && args->mask_stride == 0 && (args->heads == 1 || args->mask_head_stride == 0);
 }
 
-/* A mask that all rows share, for the softmax to add. */
-static void scale_bias(block *b) {
+/* A mask that all rows share, for the softmax to add. Answers whether it masks anything. */
+static bool scale_bias(block *b) {
   const float *mask = b->args->mask + b->from;
-  VEC_EACH(
-      t, left, b->keys,
-      f32v_store_upto(b->bias + t, attention_scaled_mask(f32v_load_upto(mask + t, left)), left));
+  i32v any = {0};
+  VEC_EACH(t, left, b->keys, {
+    f32v bias = attention_scaled_mask(f32v_load_upto(mask + t, left));
+    any |= bias != 0;
+    f32v_store_upto(b->bias + t, bias, left);
+  });
+  return i32v_any(any);
 }
 
 static void cap_scores(block *b) {
@@ -213,12 +217,9 @@ static void clear_unseen(block *b, size_t row) {
 
 static void compute_weights(block *b) {
   const weft_attention_f32_args *args = b->args;
-  bool bias = one_mask_for_all(args);
+  bool shared = one_mask_for_all(args), bias = shared && scale_bias(b);
   if (args->softcap > 0) cap_scores(b);
-  if (bias)
-    scale_bias(b);
-  else if (args->mask)
-    add_mask_rows(b);
+  if (args->mask && !shared) add_mask_rows(b);
   if (args->causal || args->window > 0) hide_unseen(b);
   for (size_t row = 0; row < b->padded; row += COLUMNS) {
     (bias ? softmax_with_bias : softmax_plain)(b, row);
@@ -272,11 +273,12 @@ static void add_values(block *b) {
   WEFT_KERNEL_NAME(gemm_pack_f32)
   (b->keys, args->value_size, args->v + b->from * args->v_stride, (ptrdiff_t)args->v_stride, 1,
    b->values);
-  for (size_t column = 0; column < b->width; column += COLUMNS)
-    for (size_t i = 0, row = 0, next; i < count; i++, row = next) {
-      next = b->rows * (i + 1) / count;
-      tiles[next - row](b, row, column, seen_by_rows(b, row, next));
-    }
+  for (size_t i = 0, row = 0, next; i < count; i++, row = next) {
+    next = b->rows * (i + 1) / count;
+    attention_range seen = seen_by_rows(b, row, next);
+    for (size_t column = 0; column < b->width; column += COLUMNS)
+      tiles[next - row](b, row, column, seen);
+  }
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */

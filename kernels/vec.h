@@ -73,8 +73,9 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
 #endif
 }
 
-/* Every lane `value`, a constant. In wasm a constant vector takes an engine three instructions, each
- * time round a loop: so that it is made before the loop, the compiler must not see that it is one.
+/* Every lane `value`, a constant. In wasm a constant vector takes an engine three instructions,
+ * each time round a loop: so that it is made before the loop, the compiler must not see that it is
+ * one.
  */
 #if defined(__wasm__)
 #define VEC_HIDE(pointer) __asm__("" : "+r"(pointer))
