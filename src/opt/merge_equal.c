@@ -2,7 +2,8 @@
  * write what all layers of a model share (lengths, positions, masks) once for each.
  *
  * Two nodes are the same when their keys are: region, op, attributes and inputs as bytes. Small
- * constants of equal contents stand for one another. */
+ * constants of equal contents stand for one another; so do results of shape arithmetic that are
+ * known, as symbols, to be equal in every run. */
 #include "base/memory.h"
 #include "opt/opt.h"
 
@@ -13,6 +14,7 @@ typedef struct merging {
   weft_arena arena;
   weft_map seen;          /* key -> node */
   weft_map constants;     /* key -> value */
+  weft_map elements;      /* key -> value */
   weft_value_id *forward; /* by value: the one that stands for it */
   weft_error *error;
 } merging;
@@ -53,6 +55,34 @@ static weft_status merge_constant(merging *m, weft_value_id id) {
     return weft_arena_fail(&m->arena, "a rewrite", m->error);
   }
   return WEFT_OK;
+}
+
+/* ---- shape arithmetic ------------------------------------------------------------------------ */
+
+static bool is_known(const weft_value *value, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (value->elements[i] == WEFT_DIM_UNKNOWN) return false;
+  return true;
+}
+
+/* The value that stands for `id`, by their elements; *found NONE: there is none yet. */
+static weft_status find_elements(merging *m, uint32_t region, weft_value_id id,
+                                 weft_value_id *found) {
+  const weft_value *value = &m->graph->values[id];
+  *found = WEFT_VALUE_NONE;
+  if (!value->elements) return WEFT_OK;
+  uint32_t count = value->shape.rank == 0 ? 1 : (uint32_t)value->shape.dims[0];
+  if (!is_known(value, count)) return WEFT_OK;
+  key k = {weft_arena_allocate(&m->arena, sizeof *value + count * sizeof value->elements[0]), 0};
+  if (!k.at) return weft_arena_fail(&m->arena, "a rewrite", m->error);
+  PUT(&k, region);
+  PUT(&k, value->dtype);
+  PUT(&k, value->shape.rank);
+  put(&k, value->elements, count * sizeof value->elements[0]);
+  weft_str text = {(const char *)k.at, k.length};
+  *found = weft_map_find(&m->elements, text);
+  if (*found != WEFT_MAP_NONE || weft_map_set(&m->elements, text, id)) return WEFT_OK;
+  return weft_arena_fail(&m->arena, "a rewrite", m->error);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -110,6 +140,12 @@ static weft_status merge_node(merging *m, weft_node_id id) {
   weft_node *node = &m->graph->nodes[id];
   forward_inputs(m, node);
   if (!is_mergeable(node)) return WEFT_OK;
+  weft_value_id known;
+  WEFT_TRY(find_elements(m, node->region, node->outputs[0], &known));
+  if (known != WEFT_VALUE_NONE) {
+    m->forward[node->outputs[0]] = known;
+    return WEFT_OK;
+  }
   weft_str text;
   WEFT_TRY(write_key(m, node, &text));
   uint32_t found = weft_map_find(&m->seen, text);
@@ -136,6 +172,7 @@ static weft_status merge_all(merging *m) {
   if (!m->forward) return weft_arena_fail(&m->arena, "a rewrite", m->error);
   weft_map_init(&m->seen, &m->arena);
   weft_map_init(&m->constants, &m->arena);
+  weft_map_init(&m->elements, &m->arena);
   for (uint32_t i = 0; i < graph->value_count; i++) {
     m->forward[i] = i;
     WEFT_TRY(merge_constant(m, i));

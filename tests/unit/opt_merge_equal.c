@@ -41,6 +41,19 @@ static void test_attributes(void) {
         "reduce; reduce; add(x0, x1); add(x0, x1); ");
 }
 
+static weft_value_id extent(fixture *f, weft_value_id x, int32_t axis) {
+  weft_attributes a = {.shape = {.start = axis, .end = axis + 1, .has_end = true}};
+  return op_add_node(f, WEFT_OP_SHAPE, &x, 1, &a);
+}
+
+static void test_equal_extents(void) {
+  fixture f; /* of different tensors, but of one symbol */
+  weft_value_id x = start(&f), y = tensor(&f, "f32[batch,5]"), z = tensor(&f, "f32[other,5]");
+  weft_value_id a = extent(&f, x, 0), b = extent(&f, y, 0), c = extent(&f, z, 0);
+  APPLY(&f, merge_equal, op_binary(&f, MUL, op_binary(&f, MUL, a, b), c),
+        "shape; shape; mul(x0, x1); mul(x0, x1); ");
+}
+
 static void test_equal_outputs_of_the_graph(void) {
   fixture f;
   weft_value_id x = start(&f), a = op_unary(&f, TANH, x);
@@ -63,6 +76,7 @@ int main(void) {
   CHECK_RUN(test_constants_that_differ);
   CHECK_RUN(test_instructions_that_differ);
   CHECK_RUN(test_attributes);
+  CHECK_RUN(test_equal_extents);
   CHECK_RUN(test_equal_outputs_of_the_graph);
   CHECK_RUN(test_caches_stay_apart);
   return check_result();
