@@ -13,4 +13,7 @@ typedef struct web_context {
   size_t text_length, text_size;
 } web_context;
 
+/* warm_up.c */
+void weft_warm_up(weft_runtime *runtime);
+
 #endif

@@ -70,6 +70,7 @@ EXPORT(web_open) web_context *web_open(int log_level, uint32_t threads) {
   options.logger = (weft_logger){.write = write_log, .level = (weft_log_level)log_level};
   weft_runtime *runtime;
   if (weft_runtime_open(&options, &runtime, NULL) != WEFT_OK) return NULL;
+  weft_warm_up(runtime);
   web_context *context = weft_heap_allocate_zeroed(&runtime->heap, sizeof *context);
   if (context)
     context->runtime = runtime;

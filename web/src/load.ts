@@ -212,6 +212,8 @@ async function feedDownload(core: Core, loading: Loading, { size, chunks }: Down
 
 async function openDownload(location: string, loading: Loading): Promise<CoreSession> {
   const { signal } = loading.options;
+  // Most likely the right one; it comes while the server thinks. Who needs it sees its failure.
+  loadCore(chooseTier(loading.externalBytes, env.wasm.simd)).catch(() => undefined);
   let first: Download | undefined = await download(location, signal);
   const tier = chooseTier(first.size + loading.externalBytes, env.wasm.simd);
   return createOn(tier, loading, async (core) => {
