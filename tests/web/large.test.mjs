@@ -12,8 +12,8 @@ import { serve } from "../../tools/serve.mjs";
 import { even, expected, isLarge, wide, write } from "./large.mjs";
 import { tier } from "./weft.mjs";
 
-/** What Node, the module and the plan take besides. */
-const PROCESS_BYTES = 150e6;
+/** What Node with its workers, and the plan take besides. */
+const PROCESS_BYTES = 300e6;
 const WASM_BYTES = 12e6;
 
 async function runClient(options) {

@@ -9,7 +9,7 @@ import { even, expected, isLarge, write } from "../large.mjs";
 import { launch, withPage } from "./chromium.mjs";
 
 /** What a page takes besides. */
-const PAGE_BYTES = 250e6;
+const PAGE_BYTES = 400e6;
 const WASM_BYTES = 12e6;
 
 /** The most memory that a process of the browser has held; undefined where Linux does not tell. */
