@@ -21,6 +21,11 @@ EXPORT(web_thread_break) void web_thread_break(web_context *context) {
   weft_host_pool_break(context->runtime->pool);
 }
 
+/* For a thread that shares the memory: a run takes the one that called it. */
+EXPORT(web_session_cancel) void web_session_cancel(weft_session *session) {
+  weft_session_cancel(session);
+}
+
 /* ---- how many help ------------------------------------------------------------------------- */
 
 /* A trial takes about 100 microseconds of each thread. */

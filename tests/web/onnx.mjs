@@ -144,6 +144,28 @@ export function cache(type = "float32") {
   });
 }
 
+/** y = softmax(gelu(x @ w) @ v) over rows of 256, large enough for threads to share each step. */
+export function wide() {
+  const weight = (name, dims, seed) => [
+    name,
+    "float32",
+    dims,
+    Float32Array.from({ length: dims[0] * dims[1] }, (_, i) => Math.sin(i * seed) / 8),
+  ];
+  return model({
+    inputs: [["x", "float32", ["rows", 256]]],
+    outputs: [["y", "float32", ["rows", 256]]],
+    nodes: [
+      ["MatMul", ["x", "w"], ["up"]],
+      ["Erf", ["up"], ["erf"]],
+      ["Mul", ["up", "erf"], ["gated"]],
+      ["MatMul", ["gated", "v"], ["down"]],
+      ["Softmax", ["down"], ["y"], { axis: -1 }],
+    ],
+    weights: [weight("w", [256, 600], 0.7), weight("v", [600, 256], 1.3)],
+  });
+}
+
 /** y = softmax((a @ b) / 8) + c: sums, a product in between, and negative axes. */
 export function mixed() {
   return model({

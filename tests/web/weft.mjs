@@ -39,7 +39,7 @@ export function inFreshProcess(code) {
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
     ["--input-type=module", "-e", code],
-    { cwd: fileURLToPath(new URL(".", import.meta.url)), encoding: "utf8" },
+    { cwd: fileURLToPath(new URL(".", import.meta.url)), encoding: "utf8", timeout: 120_000 },
   );
   if (status !== 0) throw new Error(stderr);
   return { stdout, stderr };

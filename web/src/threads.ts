@@ -1,6 +1,6 @@
 // threads.ts - the threads of a core: how many, and the workers behind them, which thread.ts turns
-// into threads. They start while the core and the model load, and nobody needs them: a core does all
-// the work by itself until they come.
+// into threads. They start while the core and the model load, and nobody waits for them for long:
+// until they come, a core does all the work by itself.
 
 import type { Core } from "./core.js";
 import { env } from "./env.js";
@@ -62,6 +62,7 @@ function openers(): Opener[] {
         const worker = new Node(script, { execArgv: [], name: "weft" });
         worker.on("message", on);
         worker.on("error", fail);
+        worker.on("exit", () => fail("it has ended"));
         worker.unref(); // the process may end
         return worker;
       },
@@ -158,7 +159,8 @@ export class Threads {
     if (failures.length > 0) {
       const [{ reason }] = failures as [PromiseRejectedResult];
       const what = `${failures.length} of ${starts.length} workers cannot start`;
-      console.warn(`weft: ${what} (${String(reason)}); there are ${this.count} threads`);
+      const rest = this.count === 1 ? "is one thread" : `are ${this.count} threads`;
+      console.warn(`weft: ${what} (${String(reason)}); there ${rest}`);
     }
     if (this.#asked || this.count === 1) return;
     this.#keep(core.call.web_threads_worth(core.context, this.count));
