@@ -32,6 +32,7 @@ static weft_cpu_takes_fn *const takes_fns[WEFT_OP_COUNT] = {
     [WEFT_OP_ATTENTION] = weft_cpu_takes_attention,
     [WEFT_OP_ROTARY] = weft_cpu_takes_rotary,
     [WEFT_OP_APPEND] = weft_cpu_takes_append,
+    [WEFT_OP_NORM] = weft_cpu_takes_norm,
     [WEFT_OP_CONCAT] = takes_any,
     [WEFT_OP_PAD] = takes_any,
     [WEFT_OP_SHAPE] = takes_any,

@@ -31,7 +31,8 @@ weft_cpu_prepare_fn weft_cpu_prepare_copy;
 
 /* May the input come with these strides? Without a rule an op takes dense arrays only. */
 typedef bool weft_cpu_takes_fn(const weft_node *node, uint32_t input, const weft_array *array);
-weft_cpu_takes_fn weft_cpu_takes_matmul, weft_cpu_takes_attention, weft_cpu_takes_rotary;
+weft_cpu_takes_fn weft_cpu_takes_matmul, weft_cpu_takes_attention, weft_cpu_takes_rotary,
+    weft_cpu_takes_norm;
 weft_cpu_takes_fn weft_cpu_takes_append;
 
 weft_status weft_cpu_pack(const weft_device *device, const weft_graph *graph, const weft_node *node,

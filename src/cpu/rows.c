@@ -93,12 +93,13 @@ weft_status weft_cpu_prepare_softmax(const weft_cpu *cpu, weft_step *step, weft_
 
 /* ---- norm ----------------------------------------------------------------------------------- */
 
-/* x as [rows, n]. */
+/* x as [rows, n], the rows dense. */
 typedef struct norm_state {
   weft_norm_f32_fn *kernel;
-  weft_operand input, scale, bias;
+  weft_operand input, scale, bias; /* input staged where it is not f32 */
   weft_result result;
   uint64_t n;
+  weft_nest rows; /* where each row of x begins */
   float epsilon;
   weft_work work;
 } norm_state;
@@ -109,14 +110,27 @@ typedef struct norm_run {
   float *y;
 } norm_run;
 
+bool weft_cpu_takes_norm(const weft_node *node, uint32_t input, const weft_array *array) {
+  int64_t stride = 1;
+  if (input != 0 || array->dtype != WEFT_F32) return false;
+  for (int32_t i = array->rank - 1; i >= weft_axis(node->attributes.norm.axis, array->rank); i--) {
+    if (array->dims[i] != 1 && array->strides[i] != stride) return false;
+    stride *= array->dims[i];
+  }
+  return true;
+}
+
 static weft_status norm_rows(const void *context, uint64_t begin, uint64_t end, uint8_t *scratch,
                              weft_error *error) {
   (void)scratch, (void)error;
   const norm_run *run = context;
   uint64_t n = run->state->n;
-  for (uint64_t row = begin; row < end; row++)
-    run->state->kernel((size_t)n, run->x + row * n, run->scale, run->bias, run->state->epsilon,
+  for (uint64_t row = begin; row < end; row++) {
+    int64_t at;
+    weft_nest_locate(&run->state->rows, row, &at, NULL);
+    run->state->kernel((size_t)n, run->x + at, run->scale, run->bias, run->state->epsilon,
                        run->y + row * n);
+  }
   return WEFT_OK;
 }
 
@@ -133,6 +147,21 @@ static weft_status run_norm(const weft_step *step, const weft_execution *executi
   return WEFT_OK;
 }
 
+static weft_status prepare_norm_input(norm_state *state, const weft_cpu *cpu, weft_step *step,
+                                      int32_t axis, weft_error *error) {
+  weft_array read = *step->inputs[0];
+  state->input.array = step->inputs[0];
+  if (read.dtype != WEFT_F32) {
+    WEFT_TRY(weft_operand_prepare(&state->input, cpu, step, step->inputs[0], 0, NULL, error));
+    WEFT_TRY(weft_operand_require_f32(&state->input, error));
+    weft_array_set_dense(&read);
+  }
+  weft_nest_init(&state->rows, axis, read.dims);
+  weft_nest_add(&state->rows, axis, read.dims, read.strides);
+  weft_nest_collapse(&state->rows);
+  return WEFT_OK;
+}
+
 weft_status weft_cpu_prepare_norm(const weft_cpu *cpu, weft_step *step, weft_arena *arena,
                                   weft_error *error) {
   norm_state *state = WEFT_ARENA_NEW(arena, norm_state);
@@ -143,8 +172,7 @@ weft_status weft_cpu_prepare_norm(const weft_cpu *cpu, weft_step *step, weft_are
   state->kernel = layer ? cpu->kernels->layer_norm_f32 : cpu->kernels->rms_norm_f32;
   state->epsilon = step->node->attributes.norm.epsilon;
   state->n = weft_extent(x->dims, axis, x->rank);
-  WEFT_TRY(weft_operand_prepare(&state->input, cpu, step, x, 0, NULL, error));
-  WEFT_TRY(weft_operand_require_f32(&state->input, error));
+  WEFT_TRY(prepare_norm_input(state, cpu, step, axis, error));
   WEFT_TRY(weft_operand_prepare(&state->scale, cpu, step, step->inputs[1], x->rank - axis,
                                 x->dims + axis, error));
   WEFT_TRY(weft_operand_require_f32(&state->scale, error));

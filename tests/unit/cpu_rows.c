@@ -74,7 +74,7 @@ static void test_norm(void) {
                        1 + (int64_t)bench_below(&b, 60)};
     int32_t axis = (int32_t)bench_below(&b, 3);
     bool layer = bench_below(&b, 2), has_bias = bench_below(&b, 2), full = bench_below(&b, 2);
-    weft_array *x = bench_random(&b, WEFT_F32, 3, dims, BENCH_RANDOM);
+    weft_array *x = bench_random(&b, WEFT_F32, 3, dims, (bench_strides)bench_below(&b, 3));
     /* of the normalised shape, or of its last dimension alone */
     int32_t from = full ? axis : 2;
     weft_array *scale = bench_random(&b, WEFT_F32, 3 - from, dims + from, BENCH_RANDOM);
@@ -105,6 +105,23 @@ static void test_norm(void) {
     CHECK_INT(wrong, 0);
     bench_clear(&b);
   }
+  bench_close(&b);
+}
+
+/* Heads of a product are normalised where they lie; what is normalised must be dense. */
+static void test_norm_takes(void) {
+  bench b;
+  bench_open(&b, NULL, 1);
+  weft_array *x = bench_array(&b, WEFT_F32, 4, (int64_t[]){2, 3, 4, 8}, BENCH_DENSE);
+  const int64_t strides[] = {4 * 40, 8, 40, 1};
+  memcpy(x->strides, strides, sizeof strides);
+  weft_node node = {.op = WEFT_OP_NORM, .attributes.norm.axis = -1};
+  CHECK(b.device->takes(b.device, &node, 0, x));
+  node.attributes.norm.axis = 2;
+  CHECK(!b.device->takes(b.device, &node, 0, x));
+  node.attributes.norm.axis = 3;
+  x->strides[3] = 2;
+  CHECK(!b.device->takes(b.device, &node, 0, x));
   bench_close(&b);
 }
 
@@ -344,6 +361,7 @@ static void test_arg_reduce(void) {
 int main(void) {
   CHECK_RUN(test_softmax);
   CHECK_RUN(test_norm);
+  CHECK_RUN(test_norm_takes);
   CHECK_RUN(test_reduce);
   CHECK_RUN(test_reduce_large);
   CHECK_RUN(test_log_sum_exp);
