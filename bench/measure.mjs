@@ -3,25 +3,46 @@
 
 export const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
 
-const WARM_UP = 3;
-const ROUNDS_MIN = 5;
+const WARM_UP = 2;
+const ROUNDS_MIN = 3;
+/** Threads of a peer go on spinning for a moment after their work: they must not do so while
+ * another one works. */
+const PAUSE_MS = 5;
+
+const pause = () => new Promise((done) => setTimeout(done, PAUSE_MS));
 
 /**
- * Times each of the works in turn, after a warm-up, until `seconds` for each are used up. Each call
- * does its work `burst` times; times are of one.
+ * Times each of the works in turn until `seconds` for each are used up, after a warm-up of so many
+ * rounds, which may take as long again. Each call does its work `burst` times; times are of one. A
+ * work may answer the ms that it took by its own clock. One that fails is left out from then on:
+ * its entry is { error }.
  */
-export async function takeTurns(works, seconds, burst = 1) {
-  const names = Object.keys(works);
-  const times = Object.fromEntries(names.map((name) => [name, []]));
-  const end = performance.now() + seconds * 1000 * names.length;
-  for (let round = -WARM_UP; round < ROUNDS_MIN || performance.now() < end; round++) {
-    for (const name of names) {
+export async function takeTurns(works, seconds, { burst = 1, warmUp = WARM_UP } = {}) {
+  const results = Object.fromEntries(Object.keys(works).map((name) => [name, { times: [] }]));
+  const share = seconds * 1000 * Object.keys(works).length;
+  let end = performance.now() + share;
+  for (let round = -warmUp; round < ROUNDS_MIN || performance.now() < end; round++) {
+    if (round < -1 && performance.now() > end) round = -1; // one round of warm-up is left
+    if (round === 0) end = performance.now() + share;
+    for (const [name, work] of Object.entries(works)) {
+      const result = results[name];
+      if (result.error) continue;
+      await pause();
       const start = performance.now();
-      await works[name]();
-      if (round >= 0) times[name].push((performance.now() - start) / burst);
+      try {
+        const own = await work();
+        const ms = own ?? performance.now() - start;
+        result.first_ms ??= ms / burst;
+        if (round >= 0) result.times.push(ms / burst);
+      } catch (error) {
+        results[name] = { error: String(error?.message ?? error).slice(0, 300) };
+      }
     }
+    if (Object.values(results).every(({ error }) => error)) break;
   }
-  return Object.fromEntries(names.map((name) => [name, summary(times[name])]));
+  for (const [name, result] of Object.entries(results))
+    if (!result.error) Object.assign(result, summary(result.times));
+  return results;
 }
 
 /** `times` in ms, by round. */
@@ -29,5 +50,37 @@ export function summary(times) {
   return { median_ms: median(times), min_ms: Math.min(...times), rounds: times.length, times };
 }
 
-/** How many times faster `a` is than `b`. */
-export const speedup = (a, b) => median(a.times.map((time, i) => b.times[i] / time));
+/** How many times faster `a` is than `b`; NaN if one of them failed. */
+export const speedup = (a, b) =>
+  !a?.times || !b?.times ? NaN : median(a.times.map((time, i) => b.times[i] / time));
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+export const ms = ({ median_ms: value }) => `${value.toFixed(value < 100 ? 2 : 0)} ms`;
+export const microseconds = ({ min_ms: value }) => `${(value * 1e3).toFixed(0)} us`;
+export const perSecond =
+  (amount, unit, scale = 1) =>
+  ({ median_ms: value }) =>
+    `${((amount / value) * 1e3 * scale).toPrecision(3)} ${unit}`;
+
+/** Lines of the table, in order. */
+export class Rows {
+  list = [];
+
+  /**
+   * `own` and `peer` are texts, `goal` the ratio to reach, or { most: ratio }. A ratio that is NaN
+   * does not meet any.
+   */
+  add(work, own, peer, ratio, goal = null) {
+    const met = goal === null ? null : goal.most ? ratio <= goal.most : ratio >= goal;
+    this.list.push({ work, weft: own, peer, ratio, goal: goal?.most ?? goal, met });
+    console.error(`${work}: ${own}, ${peer}, ${ratio.toFixed(2)}`);
+  }
+
+  /** Two entries of takeTurns, by their speed-up. */
+  compare(work, own, peer, show, goal = null) {
+    const text = (entry) =>
+      entry?.times ? show(entry) : `fails: ${(entry?.error ?? "?").slice(0, 60)}`;
+    this.add(work, text(own), text(peer), speedup(own, peer), goal);
+  }
+}

@@ -3,11 +3,19 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-const HEAD = ["work, one thread", "Weft", "peer or limit", "ratio", "goal", ""];
+const HEAD = ["work", "Weft", "peer or limit", "ratio", "goal", ""];
 
 function cells({ work, weft, peer, ratio, goal, met }) {
   const verdict = met === null ? "" : met ? "met" : "missed";
-  return [work, weft, peer, ratio.toFixed(2), goal === null ? "" : String(goal), verdict];
+  /* JSON has no NaN. */
+  return [
+    work,
+    weft,
+    peer,
+    ratio === null ? "" : ratio.toFixed(2),
+    goal === null ? "" : String(goal),
+    verdict,
+  ];
 }
 
 export function formatTable({ rows }) {

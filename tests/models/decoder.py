@@ -48,8 +48,10 @@ LEADS = {"f32": 2e-4, "int4": 2e-4, "int8": 2e-4, "q4f16": 2e-3}  # of the best 
 
 # Activations of 8 bits, on the reference's tokens: the largest error of a logit and the root of the
 # mean square, both relative to the standard deviation of the logits, and the least share of steps
-# whose best token stays the same.
-INT8_BOUNDS = {"largest": 0.25, "mean": 0.03, "same": 0.9}
+# whose best token stays the same. Twelve layers come near the bounds, two stay at half of them.
+INT8_BOUNDS = {"largest": 0.3, "mean": 0.05, "same": 0.85}
+# And the mean is no more than so many times onnxruntime's own error with such activations.
+INT8_OVER_ORT = 1.2
 
 
 @dataclasses.dataclass
@@ -254,17 +256,21 @@ BENCH_VARIANTS = SMALL_VARIANTS[:2]
 
 def check_int8(config, case, data, expected, report):
     """Activations of 8 bits, asked for and, as accuracy_level 4 allows them, by default."""
+    half = case.flavour == "q4f16"
+    peer = Reference(config, half, case.model(**case.reference), True)
+    report["ort"] = int8_error(expected, forced(peer, expected.prompts, expected.tokens))
     with weft.Runtime(2) as runtime, weft.Model(runtime, data) as model:
         for activations in ("int8", "auto"):
             with weft.Session(model, activations=activations) as session:
-                logits = forced(Weft(config, case.flavour == "q4f16", session), expected.prompts,
-                                expected.tokens)
+                logits = forced(Weft(config, half, session), expected.prompts, expected.tokens)
             error = int8_error(expected, logits)
             report[activations] = error
             if not (error["largest"] <= INT8_BOUNDS["largest"]
                     and error["mean"] <= INT8_BOUNDS["mean"]
+                    and error["mean"] <= INT8_OVER_ORT * report["ort"]["mean"]
                     and error["same"] >= INT8_BOUNDS["same"]):
-                yield f"activations {activations}: {error}, bounds {INT8_BOUNDS}"
+                yield (f"activations {activations}: {error}, bounds {INT8_BOUNDS}, onnxruntime's "
+                       f"own {report['ort']}")
             if np.array_equal(logits, expected.logits):
                 yield f"activations {activations}: nothing was rounded"
 
@@ -291,7 +297,7 @@ def check(case, variants):
 def describe(report):
     texts = [f"f32 {report['f32']:.1e}"] if "f32" in report else []
     texts += [f"{name} {report[name]['largest']:.3f} {report[name]['mean']:.4f} "
-              f"{report[name]['same']:.3f}" for name in ("int8", "auto") if name in report]
+              f"{report[name]['same']:.3f}" for name in ("int8", "auto", "ort") if name in report]
     return "; ".join(texts)
 
 

@@ -1,0 +1,29 @@
+// group.mjs - one group of the benchmarks in a process of its own, on so many threads:
+// `group.mjs NAME OPTIONS` prints JSON, with the rows of the table. bench.mjs starts it.
+import { useThreads } from "./contenders.mjs";
+import { Rows } from "./measure.mjs";
+import { creation } from "./cases/creation.mjs";
+import { decoder } from "./cases/decoder.mjs";
+import { minilm, minilmQ8 } from "./cases/encoder.mjs";
+import { host } from "./cases/host.mjs";
+import { dynamic, matmul, nbits } from "./cases/products.mjs";
+import { sizes } from "./cases/sizes.mjs";
+
+const groups = { matmul, dynamic, nbits, minilm, "minilm-q8": minilmQ8, decoder, host, creation };
+groups.sizes = sizes;
+
+const [name, text] = process.argv.slice(2);
+const options = JSON.parse(text);
+useThreads(options.threads);
+const rows = new Rows();
+let figures, error;
+try {
+  figures = await groups[name](options, rows);
+} catch (thrown) {
+  error = String(thrown?.message ?? thrown);
+  console.error(thrown);
+}
+const noTimes = (key, value) => (key === "times" ? undefined : value);
+process.stdout.write(JSON.stringify({ rows: rows.list, figures, error }, noTimes), () =>
+  process.exit(),
+);
