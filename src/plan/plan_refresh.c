@@ -267,7 +267,7 @@ static weft_status refresh_node(weft_planner *planner, uint32_t place) {
   WEFT_TRY(weft_infer_node(&planner->facts, id, NULL));
   for (uint32_t i = 0; i < node->output_count; i++) {
     weft_value_id value = node->outputs[i];
-    if (weft_planner_is_host_value(planner, value) != planner->refresh->host[value])
+    if (planner->refresh->host[value] && !weft_planner_is_host_value(planner, value))
       return WEFT_UNSUPPORTED;
     if (!planner->runs[place] && planner->arrays[value] && planner->facts.changed[value])
       WEFT_TRY(refresh_host(planner, value));
@@ -293,22 +293,27 @@ static weft_status refresh_nodes(weft_planner *planner) {
 
 /* ---- outputs and steps ----------------------------------------------------------------------- */
 
-/* An output that lies where a step writes it must still be all that is written there. */
+/* An output that lies where a step writes it must still be all that is written there, whichever of
+ * the two has changed. */
+static bool is_whole(const weft_planner *planner, const weft_array *output) {
+  const weft_array *written = planner->blocks[weft_block_of(output)].array;
+  return output->offset == 0 && output->elements == written->elements &&
+         weft_array_is_dense(output);
+}
+
 static weft_status refresh_outputs(weft_planner *planner) {
   const weft_region *region = &planner->graph->regions[0];
   for (uint32_t o = 0; o < region->output_count; o++) {
-    if (!planner->plan->outputs[o] || weft_planner_is_cache(planner, o)) continue;
-    weft_value_id value = weft_planner_resolve(planner, region->outputs[o]);
-    weft_array *array = (weft_array *)(uintptr_t)planner->plan->outputs[o];
-    if (!planner->facts.changed[value]) continue;
-    if (planner->refresh->output_of[o] != UINT32_MAX) {
-      if (!set_shape(array, &planner->facts.shapes[value])) return WEFT_UNSUPPORTED;
-      mark_step(planner->refresh, planner->refresh->output_of[o]);
+    weft_array *array = (weft_array *)(uintptr_t)planner->plan->outputs[o]; /* the plan's own */
+    if (!array || weft_planner_is_cache(planner, o)) continue;
+    if (planner->refresh->output_of[o] == UINT32_MAX) {
+      if (!is_whole(planner, array)) return WEFT_UNSUPPORTED;
       continue;
     }
-    const weft_array *written = planner->blocks[weft_block_of(array)].array;
-    if (array->offset != 0 || array->elements != written->elements || !weft_array_is_dense(array))
-      return WEFT_UNSUPPORTED;
+    weft_value_id value = weft_planner_resolve(planner, region->outputs[o]);
+    if (!planner->facts.changed[value]) continue;
+    if (!set_shape(array, &planner->facts.shapes[value])) return WEFT_UNSUPPORTED;
+    mark_step(planner->refresh, planner->refresh->output_of[o]);
   }
   return WEFT_OK;
 }

@@ -34,6 +34,13 @@ static weft_value_id make_binary(generator *g, weft_value_id x) {
   return op_binary(&g->f, MUL, x, scalar(&g->f, 0.5f, 0));
 }
 
+/* With four numbers: t is 4 then, or 1. */
+static weft_value_id make_with_four(generator *g, weft_value_id x) {
+  const weft_shape *shape = shape_of(g, x);
+  bool small = below(g, 8) == 0 && WEFT_DIM_IS_SYMBOL(shape->dims[shape->rank - 1]);
+  return small ? op_binary(&g->f, ADD, x, weight(&g->f, "[4]", g->random)) : NONE;
+}
+
 static weft_value_id make_mean(generator *g, weft_value_id x) {
   weft_attributes mean = {.reduce = {.kind = WEFT_REDUCE_MEAN, .keep_dims = true}};
   mean.reduce.axes = (weft_axes){.count = 1, .axes = {(int8_t)(below(g, 2) ? -1 : 0)}};
@@ -92,9 +99,9 @@ static weft_value_id make_range(generator *g, weft_value_id x) {
 }
 
 typedef weft_value_id make_fn(generator *g, weft_value_id x);
-static make_fn *const makers[] = {make_unary,     make_binary, make_binary,  make_mean,
-                                  make_transpose, make_slice,  make_slice,   make_flat,
-                                  make_gram,      make_concat, make_softmax, make_range};
+static make_fn *const makers[] = {
+    make_unary, make_binary, make_binary, make_with_four, make_mean,    make_transpose, make_slice,
+    make_slice, make_flat,   make_gram,   make_concat,    make_softmax, make_range};
 
 static void generate(generator *g, uint64_t seed) {
   static const char *const inputs[] = {"f32[3,t]", "f32[t,3]", "f32[t]", "f32[t,t]", "f32[4]"};
@@ -173,6 +180,45 @@ static bool check_refresh(generator *g, machine *m, weft_plan *plan, int64_t t) 
   return good;
 }
 
+/* ---- cases ----------------------------------------------------------------------------------- */
+
+/* Plans at `first`, and answers whether a refresh for `second` comes out; right if so. */
+static bool refreshes(generator *g, int64_t first, int64_t second) {
+  machine m;
+  request r;
+  weft_plan plan;
+  machine_open(&m, &g->f, "reference");
+  weft_plan_request at_first = make_request(g, &r, first);
+  CHECK_OK(weft_plan_build(&g->f.graph, m.device, &at_first, m.heap, &plan, &m.error), &m.error);
+  bool good = check_refresh(g, &m, &plan, second);
+  weft_plan_release(&plan);
+  machine_close(&m);
+  return good;
+}
+
+/* A view that is all of what a step writes lies in the output's tensor only while it is so. */
+static void test_an_output_that_is_a_part(void) {
+  generator g = {0};
+  fixture_open(&g.f);
+  weft_value_id x = op_unary(&g.f, NEG, tensor(&g.f, "f32[t]"));
+  mark_output(&g.f, 0, op_slice(&g.f, x, 0, 0, 5, 1));
+  CHECK(refreshes(&g, 5, 4));
+  CHECK(!refreshes(&g, 5, 6));
+  CHECK(refreshes(&g, 6, 5));
+  fixture_close(&g.f);
+}
+
+/* A number for each is written over its operand only while that has as many. */
+static void test_a_broadcast_in_place(void) {
+  generator g = {0};
+  fixture_open(&g.f);
+  weft_value_id x = op_unary(&g.f, NEG, tensor(&g.f, "f32[t]"));
+  x = op_binary(&g.f, SUB, x, weight(&g.f, "[4]", 1));
+  mark_output(&g.f, 0, op_softmax(&g.f, x, 0));
+  CHECK(!refreshes(&g, 4, 1));
+  fixture_close(&g.f);
+}
+
 static void test_random_graphs(void) {
   uint32_t came_out = 0, failed = 0;
   for (uint64_t seed = 0; seed < 1500; seed++) {
@@ -183,7 +229,7 @@ static void test_random_graphs(void) {
     unsigned failures = check_failures;
     generate(&g, seed);
     machine_open(&m, &g.f, seed % 2 ? "reference" : NULL);
-    int64_t first = 6 + (int64_t)below(&g, T_MAX - 6);
+    int64_t first = 1 + (int64_t)below(&g, below(&g, 2) ? 8 : T_MAX);
     weft_plan_request at_first = make_request(&g, &r, first);
     if (weft_plan_build(&g.f.graph, m.device, &at_first, m.heap, &plan, &m.error) == WEFT_OK) {
       CHECK(weft_plan_compare(&plan, &at_first) == WEFT_PLAN_SAME);
@@ -205,6 +251,8 @@ static void test_random_graphs(void) {
 }
 
 int main(void) {
+  CHECK_RUN(test_an_output_that_is_a_part);
+  CHECK_RUN(test_a_broadcast_in_place);
   CHECK_RUN(test_random_graphs);
   return check_result();
 }

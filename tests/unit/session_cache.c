@@ -2,6 +2,8 @@
  * a step costs. */
 #include "tests/unit/cache_build.h"
 
+#include <pthread.h>
+
 static const decoder_options small = {.layers = 2, .heads = 2, .size = 4};
 static history whole; /* large */
 
@@ -187,6 +189,45 @@ static void test_a_view_fed_twice(void) {
       CHECK(is_near(values[row * 4 + i], value));
       CHECK(is_near(keys[row * 4 + i], row < 6 ? value : key_of(&whole, 0, row, i)));
     }
+  decoder_close(&d);
+}
+
+/* Handles on the first rows, which another thread reads and closes while the buffers grow. */
+typedef struct reader {
+  caches shares[100];
+  bool good;
+} reader;
+
+static void *read_shares(void *user) {
+  reader *r = user;
+  r->good = true;
+  for (int i = 0; i < 100; i++) {
+    for (int c = 0; c < 4; c++)
+      r->good = r->good &&
+                memcmp(weft_tensor_data(r->shares[i].at[c]), weft_tensor_data(r->shares[0].at[c]),
+                       weft_tensor_bytes(r->shares[0].at[c])) == 0;
+    if (i > 0) close_caches(&r->shares[i]);
+  }
+  return NULL;
+}
+
+static void test_handles_on_another_thread(void) {
+  static reader r;
+  decoder d;
+  decoder_open(&d, small, 0);
+  start_history(&d);
+  caches c = prefill(&d, 60);
+  while (whole.rows < 160) history_add(&whole, 1);
+  for (int i = 0; i < 100; i++) r.shares[i] = share_caches(&d, &c);
+  pthread_t thread;
+  if (!CHECK(pthread_create(&thread, NULL, read_shares, &r) == 0)) return;
+  for (int64_t past = 60; past < 160; past++)
+    CHECK_OK(run_step(&d, d.session, &whole, NULL, past, 1, &c, &c), &d.error);
+  pthread_join(thread, NULL);
+  CHECK(r.good);
+  check_caches(&d, &c, 160);
+  check_caches(&d, &r.shares[0], 60);
+  close_caches(&r.shares[0]);
   decoder_close(&d);
 }
 
@@ -422,6 +463,7 @@ int main(void) {
   CHECK_RUN(test_a_branch_is_copied);
   CHECK_RUN(test_cut_back_in_place);
   CHECK_RUN(test_a_view_fed_twice);
+  CHECK_RUN(test_handles_on_another_thread);
   CHECK_RUN(test_plain_tensors_are_copied_in);
   CHECK_RUN(test_caches_of_another_session);
   CHECK_RUN(test_outputs_in_the_callers_tensors);
