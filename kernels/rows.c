@@ -143,14 +143,17 @@ void WEFT_KERNEL_NAME(rotary_halves_f32)(size_t n, const float *x, const float *
 
 void WEFT_KERNEL_NAME(rotary_interleaved_f32)(size_t n, const float *x, const float *cosines,
                                               const float *sines, float *y) {
-  for (size_t i = 0; i < n; i += WEFT_LANES) {
-    size_t pairs = n - i, rest = 2 * pairs > WEFT_LANES ? 2 * pairs - WEFT_LANES : 0;
-    const float *from = x + 2 * i;
-    f32v low = f32v_load_upto(from, 2 * pairs), real, other;
-    f32v high = rest ? f32v_load_upto(from + WEFT_LANES, rest) : f32v_splat(0);
-    f32v c = f32v_load_upto(cosines + i, pairs), s = f32v_load_upto(sines + i, pairs);
-    turn(f32v_evens(low, high), f32v_odds(low, high), c, s, &real, &other);
-    f32v_store_upto(y + 2 * i, f32v_zip_low(real, other), 2 * pairs);
-    if (rest) f32v_store_upto(y + 2 * i + WEFT_LANES, f32v_zip_high(real, other), rest);
-  }
+  VEC_EACH(i, left, n, {
+    const size_t low = left < WEFT_LANES / 2 ? 2 * left : WEFT_LANES;
+    const size_t high = 2 * left - low;
+    f32v a = f32v_load_upto(x + 2 * i, low);
+    f32v b = high ? f32v_load_upto(x + 2 * i + low, high) : f32v_splat(0);
+    f32v c = f32v_load_upto(cosines + i, left);
+    f32v s = f32v_load_upto(sines + i, left);
+    f32v real;
+    f32v other;
+    turn(f32v_evens(a, b), f32v_odds(a, b), c, s, &real, &other);
+    f32v_store_upto(y + 2 * i, f32v_zip_low(real, other), low);
+    if (high) f32v_store_upto(y + 2 * i + low, f32v_zip_high(real, other), high);
+  });
 }
