@@ -251,10 +251,12 @@ EXPORT(web_model_close) void web_model_close(weft_model *model) {
 /* A session that takes the model's weights. `disabled`: names of rewrites to leave out, or NULL. */
 EXPORT(web_session_open)
 weft_session *web_session_open(web_context *context, weft_model *model, const char *disabled,
-                               double memory_limit, int profile, uint32_t threads) {
+                               double memory_limit, int profile, uint32_t threads,
+                               int activations) {
   weft_session *session = NULL;
   weft_session_options options = weft_session_options_default();
   options.thread_count = threads;
+  options.activations = (weft_activations)activations;
   options.disabled_passes = disabled;
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;
