@@ -524,6 +524,36 @@ static void test_epilogue(void) {
   bench_close(&b);
 }
 
+/* Rows are rounded where the model allows it, unless the session says never or always. */
+static void test_activations(void) {
+  static const char *const expected[3][2] = {{"gemm-q4-f32", "gemm-q4-int8"},
+                                             {"gemm-q4-f32", "gemm-q4-f32"},
+                                             {"gemm-q4-int8", "gemm-q4-int8"}};
+  part p = {.dtype = WEFT_U8, .bits = 4, .form = SINGLE, .scale_dtype = WEFT_F32, .k = 64, .n = 40};
+  for (int activations = 0; activations < 3; activations++) {
+    bench b;
+    bench_open(&b, NULL, 1);
+    b.device->close(b.device);
+    weft_session_options options = {.activations = (weft_activations)activations};
+    CHECK_OK(weft_cpu_open(b.runtime, &options, &b.heap, &b.device, &b.error), &b.error);
+    model m;
+    model_open(&m, &p, 1, IN_MEMORY, 11);
+    weft_buffer *packed = pack_checked(&b, &m);
+    weft_array w = packed_array(&m, packed);
+    for (int allowed = 0; allowed < 2; allowed++) {
+      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){3, m.k}, BENCH_DENSE);
+      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){3, m.n}, BENCH_DENSE);
+      weft_attributes attributes = {.matmul = {.int8_rows = allowed}};
+      const weft_array *inputs[] = {a, &w};
+      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
+      CHECK_TEXT(b.kernel, expected[activations][allowed]);
+    }
+    weft_buffer_release(&packed);
+    model_close(&m);
+    bench_close(&b);
+  }
+}
+
 /* Activations of 16 bits: made f32, or rounded to codes from there. */
 static void test_half_rows(void) {
   bench b;
@@ -731,6 +761,7 @@ int main(void) {
   CHECK_RUN(test_floats);
   CHECK_RUN(test_large);
   CHECK_RUN(test_epilogue);
+  CHECK_RUN(test_activations);
   CHECK_RUN(test_half_rows);
   CHECK_RUN(test_threads_do_not_matter);
   CHECK_RUN(test_memory);
