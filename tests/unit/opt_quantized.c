@@ -322,6 +322,32 @@ static void test_pack(void) {
   fixture_close(&f);
 }
 
+/* A constant of f16, numbers from 0.5 to 1 and from -1 to -0.5. */
+static weft_value_id half_weight(fixture *f, int64_t rows, int64_t columns) {
+  weft_shape shape = {.rank = 2, .dims = {rows, columns}};
+  uint64_t state = 99, elements = (uint64_t)(rows * columns);
+  weft_buffer *data = weft_buffer_new(&f->heap, elements * 2);
+  for (uint64_t i = 0; i < elements; i++) {
+    uint16_t bits = (uint16_t)((check_random(&state) >> 30 & 0x83ff) | 0x3800);
+    memcpy(data->data + i * 2, &bits, 2);
+  }
+  weft_value_id id = NONE;
+  CHECK_OK(weft_graph_add_constant(&f->graph, WEFT_STR(""), WEFT_F16, &shape, data, &id, &f->error),
+           &f->error);
+  return id;
+}
+
+/* Weights that are stored as f16 and used as f32 are packed as f16. */
+static void test_cast_weight(void) {
+  fixture f;
+  weft_value_id x = start(&f);
+  APPLY(&f, fold_constants, op_matmul(&f, x, op_cast(&f, half_weight(&f, 64, 40), WEFT_F32)),
+        "f32(x0); matmul; ");
+  x = start(&f);
+  APPLY(&f, pack_weights, op_matmul(&f, x, op_cast(&f, half_weight(&f, 64, 40), WEFT_F32)),
+        "matmul; ");
+}
+
 /* After all rewrites a 4-bit weight is held once, as codes. */
 static void test_memory(void) {
   fixture f;
@@ -357,6 +383,7 @@ int main(void) {
   CHECK_RUN(test_merge);
   CHECK_RUN(test_what_is_not_merged);
   CHECK_RUN(test_pack);
+  CHECK_RUN(test_cast_weight);
   CHECK_RUN(test_memory);
   return check_result();
 }
