@@ -127,9 +127,9 @@ typedef struct weft_unpack_codes_args {
 typedef void weft_unpack_codes_fn(const weft_unpack_codes_args *args);
 
 /* Rounds m rows of k floats to 8 bits, each block by itself: scale = max|x| / 127, code = x * (127
- * / max|x|) rounded half to even; a block of zeros has scale 0, one that is not finite has scale
- * NaN. The layout of a row (codes_row_bytes(format, k) bytes, 16-byte aligned; codes, scales, sums
- * of codes) is the target's own. */
+ * / max|x|) rounded half to even; a block of zeros, or of numbers below 2^-119, has scale 0, one
+ * that is not finite has scale NaN. The layout of a row (codes_row_bytes(format, k) bytes, 16-byte
+ * aligned; codes, scales, sums of codes) is the target's own. */
 typedef struct weft_quantize_rows_args {
   weft_code_format format;
   size_t m, k;
@@ -160,9 +160,10 @@ typedef void weft_gemm_codes_fn(const weft_gemm_codes_args *args);
 
 /* Bits of `features`: what a target needs of the processor (targets.inc). */
 #define WEFT_CPU_AVX2_FMA 1u /* AVX2, FMA3, F16C */
+#define WEFT_CPU_DOT      2u /* dot products of bytes: AVX-VNNI, NEON's dotprod */
 
 typedef struct weft_kernels {
-  const char *target; /* "reference", "portable", "simd128", "relaxed", "avx2", "neon" */
+  const char *target; /* "reference", "portable", "simd128", "relaxed", "relaxed_dot", "avx2" ... */
   size_t gemm_rows, gemm_columns; /* the tile of gemm_f32 */
   size_t attention_rows; /* the most rows in a call of attention_f32, and the best number */
   size_t (*attention_scratch)(const weft_attention_f32_args *args);

@@ -6,7 +6,20 @@
 
 #include "kernels/kernels.h"
 
-#if defined(WEFT_TARGET_REFERENCE)
+/* A derived target exchanges the kernels on codes alone, and has all others of its base. */
+#if defined(WEFT_TARGET_AVX2_VNNI)
+#define WEFT_TARGET avx2_vnni
+#define WEFT_BASE   avx2
+#define WEFT_TARGET_AVX2
+#elif defined(WEFT_TARGET_NEON_DOT)
+#define WEFT_TARGET neon_dot
+#define WEFT_BASE   neon
+#define WEFT_TARGET_NEON
+#elif defined(WEFT_TARGET_RELAXED_DOT)
+#define WEFT_TARGET relaxed_dot
+#define WEFT_BASE   relaxed
+#define WEFT_TARGET_RELAXED
+#elif defined(WEFT_TARGET_REFERENCE)
 #define WEFT_TARGET reference
 #elif defined(WEFT_TARGET_PORTABLE)
 #define WEFT_TARGET portable
@@ -22,9 +35,14 @@
 #error "define WEFT_TARGET_<X>: kernels/sources.cmake lists them"
 #endif
 
+#ifndef WEFT_BASE
+#define WEFT_BASE WEFT_TARGET
+#endif
+
 #define WEFT_KERNEL_JOIN_(name, target) weft_##name##_##target
 #define WEFT_KERNEL_JOIN(name, target)  WEFT_KERNEL_JOIN_(name, target)
 #define WEFT_KERNEL_NAME(name)          WEFT_KERNEL_JOIN(name, WEFT_TARGET)
+#define WEFT_KERNEL_OF_BASE(name)       WEFT_KERNEL_JOIN(name, WEFT_BASE)
 #define WEFT_KERNEL_STRING_(target)     #target
 #define WEFT_KERNEL_STRING(target)      WEFT_KERNEL_STRING_(target)
 
@@ -42,10 +60,12 @@
 #define WEFT_CODES_ROWS  4
 #define WEFT_CODES_LEAST 0x1p-119f
 
-#define WEFT_KERNEL(family, name, tolerance) weft_##family##_fn WEFT_KERNEL_NAME(name);
+#define WEFT_KERNEL(family, name, tolerance)       weft_##family##_fn WEFT_KERNEL_OF_BASE(name);
+#define WEFT_KERNEL_CODES(family, name, tolerance) weft_##family##_fn WEFT_KERNEL_NAME(name);
 #include "kernels/kernels.inc"
 #undef WEFT_KERNEL
-size_t WEFT_KERNEL_NAME(attention_scratch)(const weft_attention_f32_args *args);
+#undef WEFT_KERNEL_CODES
+size_t WEFT_KERNEL_OF_BASE(attention_scratch)(const weft_attention_f32_args *args);
 size_t WEFT_KERNEL_NAME(codes_panel_bytes)(weft_code_format format, size_t k);
 size_t WEFT_KERNEL_NAME(codes_row_bytes)(weft_code_format format, size_t k);
 

@@ -40,7 +40,7 @@ void WEFT_KERNEL_NAME(pack_codes)(const weft_pack_codes_args *args) {
       columns to = columns_at(format, args->to, block);
       to.codes[i % format.block * COLUMNS + j] = args->codes[j * args->codes_stride + i];
       to.scales[j] = args->scales[at];
-      if (format.has_offsets) to.offsets[j] = args->offsets[at];
+      if (args->offsets) to.offsets[j] = args->offsets[at];
     }
 }
 

@@ -7,6 +7,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include "base/heap.h"
 #include "base/memory.h"
@@ -46,6 +50,11 @@ uint32_t weft_host_cpu_features(void) {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c"))
     features |= WEFT_CPU_AVX2_FMA;
+  if (__builtin_cpu_supports("avxvnni")) features |= WEFT_CPU_DOT;
+#elif defined(__aarch64__) && defined(__linux__)
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) features |= WEFT_CPU_DOT;
+#elif defined(__aarch64__) && defined(__APPLE__)
+  features |= WEFT_CPU_DOT;
 #endif
   return features;
 }

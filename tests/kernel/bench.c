@@ -28,8 +28,8 @@ double best_seconds(const call *c) {
   return best;
 }
 
-void report(const weft_kernels *t, const char *kernel, const char *shape, double work,
-            const char *unit, double seconds, double reference_seconds) {
+static void report(const weft_kernels *t, const char *kernel, const char *shape, double work,
+                   const char *unit, double seconds, double reference_seconds) {
   print_padded(t->target, 10), print_padded(kernel, 18), print_padded(shape, 20);
   print_number(work / seconds * 1e-9, 8, 2), print_text(" "), print_padded(unit, 8);
   print_number(reference_seconds / seconds, 8, 1), print_text(" x reference");

@@ -31,8 +31,5 @@ typedef struct call {
 float *bench_memory(unsigned slot);
 /* Seconds of one run: the least over a tenth of a second of batches of 1 ms. */
 double best_seconds(const call *c);
-/* A line, without its end: `work` per second in units of 1e9, and what that is of the reference. */
-void report(const weft_kernels *t, const char *kernel, const char *shape, double work,
-            const char *unit, double seconds, double reference_seconds);
 
 #endif

@@ -6,6 +6,13 @@ enum { CODES, PANELS, X, ROWS, C }; /* slots */
 
 static weft_code_format format; /* of what is being timed */
 
+/* A line, without its end: `work` per second in units of 1e9. The reference is left out: slow. */
+static void print_speed(const weft_kernels *t, const char *kernel, const char *shape, double work,
+                        const char *unit, double seconds) {
+  print_padded(t->target, 12), print_padded(kernel, 16), print_padded(shape, 20);
+  print_number(work / seconds * 1e-9, 8, 2), print_text(" "), print_padded(unit, 8);
+}
+
 static size_t panel_bytes(const call *c) {
   return c->target->codes_panel_bytes(format, c->k);
 }
@@ -20,6 +27,7 @@ static void run_pack_codes(const call *c) {
         .codes = host_slot(CODES) + j * c->k,
         .codes_stride = c->k,
         .scales = bench_memory(C) + j * blocks,
+        .offsets = format.has_offsets ? bench_memory(C) + j * blocks : NULL,
         .scales_stride = blocks,
         .to = host_slot(PANELS) + j / c->target->gemm_columns * panel_bytes(c)});
 }
@@ -73,7 +81,7 @@ static call prepare(const weft_kernels *t, size_t m, size_t k, size_t n) {
 
 void bench_gemm_codes(const weft_kernels *t, const char *kernel, weft_gemm_codes_fn *f,
                       weft_gemm_codes_fn *reference) {
-  (void)f, (void)reference;
+  if (f == reference) return;
   static const struct {
     weft_code_format format;
     size_t m, k, n;
@@ -96,7 +104,7 @@ void bench_gemm_codes(const weft_kernels *t, const char *kernel, weft_gemm_codes
     call c = prepare(t, cases[i].m, cases[i].k, cases[i].n);
     c.run = run_gemm_codes;
     double seconds = best_seconds(&c);
-    report(t, kernel, cases[i].shape, 2.0 * (double)(c.m * c.k * c.n), "GOP/s", seconds, 0);
+    print_speed(t, kernel, cases[i].shape, 2.0 * (double)(c.m * c.k * c.n), "GOP/s", seconds);
     print_number((double)(panel_bytes(&c) * c.n / t->gemm_columns) / seconds * 1e-9, 6, 1);
     print_text(" GB/s of weights\n");
   }
@@ -108,22 +116,19 @@ static void bench_floats(const weft_kernels *t, const char *kernel, void (*run)(
   call c = prepare(t, 16, 2048, 256);
   c.run = run;
   double values = (double)(run == run_quantize ? c.m * c.k : c.n * c.k);
-  report(t, kernel, "4b32", values * sizeof(float), "GB/s", best_seconds(&c), 0);
+  print_speed(t, kernel, "4b32", values * sizeof(float), "GB/s", best_seconds(&c));
   print_text("\n");
 }
 
 void bench_pack_codes(const weft_kernels *t, const char *kernel, weft_pack_codes_fn *f,
                       weft_pack_codes_fn *reference) {
-  (void)f, (void)reference;
-  bench_floats(t, kernel, run_pack_codes);
+  if (f != reference) bench_floats(t, kernel, run_pack_codes);
 }
 void bench_unpack_codes(const weft_kernels *t, const char *kernel, weft_unpack_codes_fn *f,
                         weft_unpack_codes_fn *reference) {
-  (void)f, (void)reference;
-  bench_floats(t, kernel, run_unpack);
+  if (f != reference) bench_floats(t, kernel, run_unpack);
 }
 void bench_quantize_rows(const weft_kernels *t, const char *kernel, weft_quantize_rows_fn *f,
                          weft_quantize_rows_fn *reference) {
-  (void)f, (void)reference;
-  bench_floats(t, kernel, run_quantize);
+  if (f != reference) bench_floats(t, kernel, run_quantize);
 }

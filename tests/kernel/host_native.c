@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "base/host.h"
 #include "tests/kernel/check.h"
 
 void host_write(const char *text, size_t bytes) {
@@ -20,15 +21,7 @@ double host_seconds(void) {
 }
 
 uint32_t host_features(void) {
-#if defined(__x86_64__)
-  bool all = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#if !defined(__clang__) || __clang_major__ >= 19
-  all = all && __builtin_cpu_supports("f16c");
-#endif
-  return all ? WEFT_CPU_AVX2_FMA : 0;
-#else
-  return 0;
-#endif
+  return weft_host_cpu_features();
 }
 
 unsigned char *host_slot(unsigned index) {

@@ -1,0 +1,59 @@
+/* codes.h - how weights of few bits, and the rows of A that they are multiplied by, lie in memory:
+ * what codes_pack.c writes and codes.c reads.
+ *
+ * k goes in steps of 16, a step in groups of 4. A byte vector has the codes of a group for
+ * WEFT_LANES columns, four bytes to each; with fewer than 8 bits, those of several groups, one
+ * above the other in each byte ("planes"). A step of a vector of columns is bits / 2 byte vectors.
+ *
+ *   panel, per block:  per step [2 vectors of columns][bits / 2] byte vectors
+ *                      scales [WEFT_GEMM_COLUMNS], offsets if the format has them
+ *   row, per block:    int32 start = -zero x the sum of the codes, codes [block], float scale,
+ *                      float scale x the sum of the codes
+ *
+ * In rows, codes are bytes, or for DOT_WORDS 16-bit numbers, each group in the order 0, 2, 1, 3 in
+ * which weights come out of 16-bit lanes: low bytes, then high bytes. */
+#ifndef WEFT_KERNELS_CODES_H
+#define WEFT_KERNELS_CODES_H
+
+#include "kernels/target.h"
+#include "kernels/vec_dot.h"
+
+enum {
+  CODES_STEP = 16,
+  CODES_VECTOR = WEFT_LANES * 4, /* bytes */
+  CODES_COLUMNS = WEFT_GEMM_COLUMNS,
+  CODES_START = sizeof(int32_t), /* bytes of a row's block before its codes */
+  CODES_END = 2 * sizeof(float)  /* and behind them */
+};
+_Static_assert(CODES_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
+
+VEC_INLINE dot_form codes_form(uint32_t bits) {
+  if (bits == 8 && (WEFT_DOT_FORM == DOT_PAIRS || vec_dot_probe() == DOT_SEVEN_BITS))
+    return DOT_WORDS;
+  return WEFT_DOT_FORM;
+}
+
+/* What 8-bit codes are XORed with so that they are what i32v_dot_i8 takes: signed ones are 128 less
+ * than the codes, and so is their zero. */
+VEC_INLINE uint32_t codes_flip(uint32_t bits) {
+  return bits == 8 && codes_form(bits) == DOT_WHOLE && vec_dot_probe() == DOT_SIGNED ? 0x80 : 0;
+}
+
+VEC_INLINE size_t codes_blocks(weft_code_format format, size_t k) {
+  return (k + format.block - 1) / format.block;
+}
+/* the codes of a block of a panel */
+VEC_INLINE size_t codes_panel_codes(weft_code_format format) {
+  return (size_t)format.block * format.bits / 8 * CODES_COLUMNS;
+}
+VEC_INLINE size_t codes_panel_block(weft_code_format format) {
+  return codes_panel_codes(format) + (format.has_offsets ? 2u : 1u) * CODES_COLUMNS * sizeof(float);
+}
+VEC_INLINE size_t codes_row_codes(weft_code_format format) {
+  return (size_t)format.block * (codes_form(format.bits) == DOT_WORDS ? 2 : 1);
+}
+VEC_INLINE size_t codes_row_block(weft_code_format format) {
+  return CODES_START + codes_row_codes(format) + CODES_END;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* codes_pack.c - weights of few bits into panels and back, rows of A into 8 bits: all that
+ * gemm_codes (codes.c) reads. codes.h has the layout. */
+#include "base/memory.h"
+#include "kernels/codes.h"
+
+static size_t round_up(size_t bytes, size_t alignment) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+size_t WEFT_KERNEL_NAME(codes_panel_bytes)(weft_code_format format, size_t k) {
+  return round_up(codes_blocks(format, k) * codes_panel_block(format), 64);
+}
+
+size_t WEFT_KERNEL_NAME(codes_row_bytes)(weft_code_format format, size_t k) {
+  return round_up(codes_blocks(format, k) * codes_row_block(format), 16);
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* Four codes of a column are a 32-bit word here, the first in its low byte. */
+static uint32_t load_word(const uint8_t *codes, size_t n) {
+  uint32_t word = 0;
+  if (n >= 4)
+    memcpy(&word, codes, 4);
+  else
+    memcpy(&word, codes, n);
+  return word;
+}
+
+/* A step of one column, of whose codes n <= 16 are there, to byte vectors at `to`. */
+static void pack_step(uint32_t bits, uint32_t flip, const uint8_t *codes, size_t n, char *to) {
+  uint32_t planes = 8 / bits, word = 0;
+  for (uint32_t group = 0; group < 4; group++) {
+    size_t at = group * 4;
+    uint32_t four = at < n ? load_word(codes + at, n - at) : 0;
+    word |= four << group % planes * bits;
+    if ((group + 1) % planes > 0) continue;
+    word ^= flip * 0x01010101u;
+    memcpy(to, &word, sizeof word);
+    to += CODES_VECTOR;
+    word = 0;
+  }
+}
+
+/* One column of a block, of whose codes n are there: a step of it lies at to + vectors' bytes. */
+static void pack_column(weft_code_format format, const uint8_t *codes, size_t n, size_t column,
+                        char *to) {
+  size_t vectors = format.bits / 2, half = column / WEFT_LANES;
+  uint32_t flip = codes_flip(format.bits);
+  to += half * vectors * CODES_VECTOR + column % WEFT_LANES * 4;
+  for (size_t at = 0; at < format.block; at += CODES_STEP, to += 2 * vectors * CODES_VECTOR) {
+    size_t left = at < n ? n - at : 0;
+    pack_step(format.bits, flip, codes + (left ? at : 0), left < CODES_STEP ? left : CODES_STEP,
+              to);
+  }
+}
+
+void WEFT_KERNEL_NAME(pack_codes)(const weft_pack_codes_args *args) {
+  weft_code_format format = args->format;
+  char *to = args->to;
+  memset(to, 0, WEFT_KERNEL_NAME(codes_panel_bytes)(format, args->k));
+  for (size_t b = 0, k = 0; k < args->k; b++, k += format.block, to += codes_panel_block(format)) {
+    float *scales = (float *)(void *)(to + codes_panel_codes(format));
+    for (size_t j = 0; j < args->columns; j++) {
+      size_t at = j * args->scales_stride + b;
+      size_t n = args->k - k < format.block ? args->k - k : format.block;
+      pack_column(format, args->codes + j * args->codes_stride + k, n, j, to);
+      scales[j] = args->scales[at];
+      if (format.has_offsets && args->offsets) scales[CODES_COLUMNS + j] = args->offsets[at];
+    }
+  }
+}
+
+/* Row `row` of a block: its codes are byte row % 4 of a lane, in one of the planes. */
+VEC_INLINE f32v row_codes(weft_code_format format, const char *block, size_t row, size_t half) {
+  uint32_t planes = 8 / format.bits, group = (uint32_t)(row / 4 % 4);
+  size_t vector = (row / CODES_STEP * 2 + half) * (format.bits / 2) + group / planes;
+  uint32_t shift = (uint32_t)(row % 4) * 8 + group % planes * format.bits;
+  u32v word = (u32v)i8v_load(block + vector * CODES_VECTOR);
+  word = (word >> shift & ((1u << format.bits) - 1)) ^ codes_flip(format.bits);
+  return f32v_from_i32((i32v)word - (int32_t)format.zero);
+}
+
+void WEFT_KERNEL_NAME(unpack_codes)(const weft_unpack_codes_args *args) {
+  weft_code_format format = args->format;
+  size_t in_block = 0, bytes = codes_panel_block(format);
+  const char *block = (const char *)args->panel + args->first / format.block * bytes;
+  float *to = args->to;
+  for (size_t i = 0; i < args->count; i++, to += CODES_COLUMNS) {
+    const float *scales = (const float *)(const void *)(block + codes_panel_codes(format));
+    VEC_FOR(half, 2) {
+      const float *at = scales + half * WEFT_LANES;
+      f32v code = row_codes(format, block, in_block, (size_t)half);
+      f32v offset = format.has_offsets ? f32v_load(at + CODES_COLUMNS) : f32v_splat(0);
+      f32v_store(to + half * WEFT_LANES, f32v_fma(f32v_load(at), code, offset));
+    }
+    if (++in_block < format.block) continue;
+    in_block = 0, block += bytes;
+  }
+}
+
+/* ---- activations ----------------------------------------------------------------------------- */
+
+/* The largest |x|, or something that is not finite if any is. */
+static float largest_of(size_t n, const float *x) {
+  f32v largest = f32v_splat(0), nan = f32v_splat(0);
+  VEC_EACH(i, left, n, {
+    f32v v = f32v_abs(f32v_load_upto(x + i, left));
+    largest = f32v_quick_max(largest, v);
+    nan += v * 0; /* NaN for infinities and NaN */
+  });
+  float lanes[WEFT_LANES], most = 0;
+  f32v_store(lanes, largest);
+  for (int i = 0; i < WEFT_LANES; i++) most = lanes[i] > most ? lanes[i] : most;
+  return most + f32v_sum(nan);
+}
+
+/* Writes WEFT_LANES codes, that is one or two groups. */
+VEC_INLINE void store_codes(bool words, i32v codes, char *to) {
+#if WEFT_LANES == 8
+  typedef int16_t narrow_words __attribute__((vector_size(16)));
+  typedef int8_t narrow_bytes __attribute__((vector_size(8)));
+  i32v turned = __builtin_shufflevector(codes, codes, 0, 2, 1, 3, 4, 6, 5, 7);
+#else
+  typedef int16_t narrow_words __attribute__((vector_size(8)));
+  typedef int8_t narrow_bytes __attribute__((vector_size(4)));
+  i32v turned = __builtin_shufflevector(codes, codes, 0, 2, 1, 3);
+#endif
+  if (words) {
+    narrow_words narrow = __builtin_convertvector(turned, narrow_words);
+    memcpy(to, &narrow, sizeof narrow);
+  } else {
+    narrow_bytes narrow = __builtin_convertvector(codes, narrow_bytes);
+    memcpy(to, &narrow, sizeof narrow);
+  }
+}
+
+/* A block of a row, of which n numbers are there. */
+static void quantize_block(weft_code_format format, size_t n, const float *x, char *to) {
+  bool words = codes_form(format.bits) == DOT_WORDS;
+  char *codes = to + CODES_START, *end = codes + codes_row_codes(format);
+  float largest = largest_of(n, x), ends[2] = {0};
+  int32_t sum = 0, zero = (int32_t)(format.zero - codes_flip(format.bits));
+  if (largest - largest != 0) ends[0] = __builtin_nanf("");
+  if (largest >= WEFT_CODES_LEAST && largest - largest == 0) {
+    f32v inverse = f32v_splat(127 / largest);
+    i32v sums = i32v_splat(0);
+    /* Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits. */
+    VEC_EACH(i, left, n, {
+      f32v magic = F32V_CONST(0x1.8p23f);
+      i32v v = (i32v)(f32v_load_upto(x + i, left) * inverse + magic) - (i32v)magic;
+      sums += v;
+      store_codes(words, v, codes + i * (words ? 2 : 1));
+    });
+    VEC_FOR(i, WEFT_LANES) sum += sums[i];
+    ends[0] = largest / 127;
+    n = round_up(n, WEFT_LANES);
+  } else {
+    n = 0;
+  }
+  memset(codes + n * (words ? 2 : 1), 0, (size_t)(end - codes) - n * (words ? 2 : 1));
+  int32_t start = -zero * sum;
+  ends[1] = ends[0] * (float)sum;
+  memcpy(to, &start, sizeof start);
+  memcpy(end, ends, sizeof ends);
+}
+
+void WEFT_KERNEL_NAME(quantize_rows)(const weft_quantize_rows_args *args) {
+  size_t block = args->format.block, bytes = codes_row_block(args->format);
+  for (size_t row = 0; row < args->m; row++) {
+    char *to = (char *)args->to + row * WEFT_KERNEL_NAME(codes_row_bytes)(args->format, args->k);
+    for (size_t k = 0; k < args->k; k += block, to += bytes)
+      quantize_block(args->format, args->k - k < block ? args->k - k : block,
+                     args->x + row * args->ldx + k, to);
+  }
+}

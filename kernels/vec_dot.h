@@ -1,0 +1,126 @@
+/* vec_dot.h - vectors of bytes and of 16-bit numbers, four and two to a 32-bit lane, and their dot
+ * products. Three forms, of which a target has what its instructions do best:
+ *
+ *   whole  i32 += 4 products of bytes, one instruction: VNNI, NEON's and wasm's relaxed dot product
+ *   pairs  i16 += 2 products of bytes, two instructions, widened now and then: AVX2, and wasm where
+ *          the engine makes the whole form of five instructions
+ *   words  i32 += 2 products of 16-bit numbers, two instructions: exact for all that fits them */
+#ifndef WEFT_KERNELS_VEC_DOT_H
+#define WEFT_KERNELS_VEC_DOT_H
+
+#include "kernels/vec.h"
+
+typedef enum dot_form { DOT_WHOLE, DOT_PAIRS, DOT_WORDS } dot_form;
+
+/* The form for unsigned bytes of at most 7 bits. */
+#if defined(WEFT_TARGET_AVX2_VNNI) || defined(WEFT_TARGET_NEON_DOT) ||                             \
+    defined(WEFT_TARGET_RELAXED_DOT) || defined(WEFT_TARGET_PORTABLE)
+#define WEFT_DOT_FORM DOT_WHOLE
+#elif defined(WEFT_TARGET_AVX2) || defined(WEFT_TARGET_NEON) || defined(WEFT_TARGET_RELAXED)
+#define WEFT_DOT_FORM DOT_PAIRS
+#else
+#define WEFT_DOT_FORM DOT_WORDS
+#endif
+
+typedef int8_t i8v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef int16_t i16v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef uint16_t u16v __attribute__((vector_size(WEFT_LANES * 4)));
+typedef i8v i8v_in_memory __attribute__((aligned(1), may_alias));
+
+VEC_INLINE i8v i8v_load(const void *p) {
+  return *(const i8v_in_memory *)p;
+}
+
+/* the four bytes at p in every lane of 32 bits */
+VEC_INLINE i8v i8v_load_splat(const void *p) {
+#if defined(__wasm_simd128__)
+  return (i8v)wasm_v128_load32_splat(p);
+#else
+  int32_t s;
+  __builtin_memcpy(&s, p, sizeof s);
+  return (i8v)i32v_splat(s);
+#endif
+}
+
+/* acc + the sum of a * b over the four bytes of each lane: a signed; b of 7 bits, or of 8 where the
+ * engine takes them (vec_dot_probe). */
+VEC_INLINE i32v i32v_dot_i8(i32v acc, i8v a, i8v b) {
+#if defined(WEFT_TARGET_AVX2_VNNI)
+  return (i32v)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)b, (__m256i)a);
+#elif defined(WEFT_TARGET_NEON_DOT)
+  return (i32v)vdotq_s32((int32x4_t)acc, (int8x16_t)a, (int8x16_t)b);
+#elif defined(__wasm_relaxed_simd__)
+  return (i32v)__builtin_wasm_relaxed_dot_i8x16_i7x16_add_s_i32x4((__i8x16)a, (__i8x16)b,
+                                                                  (__i32x4)acc);
+#else
+  VEC_FOR(i, WEFT_LANES * 4) acc[i / 4] += a[i] * b[i];
+  return acc;
+#endif
+}
+
+typedef enum dot_bytes { DOT_SIGNED, DOT_UNSIGNED, DOT_SEVEN_BITS } dot_bytes;
+
+/* How i32v_dot_i8 takes b: as signed bytes, as unsigned ones, or neither for certain. Wasm leaves
+ * that to the engine, which does the same all along; what it does also tells of which instructions:
+ * signed are ARM's, unsigned are VNNI's, anything else is a chain of several. */
+VEC_INLINE dot_bytes vec_dot_probe(void) {
+#if defined(__wasm_relaxed_simd__)
+  static const int8_t low[4] = {-127, -127, -127, -127}, high[4] = {-1, -1, -1, -1};
+  const int8_t *a = low, *b = high;
+  VEC_HIDE(a);
+  VEC_HIDE(b);
+  int32_t dot = i32v_dot_i8((i32v){0}, i8v_load_splat(a), i8v_load_splat(b))[0];
+  return dot == 4 * 127 ? DOT_SIGNED : dot == 4 * -127 * 255 ? DOT_UNSIGNED : DOT_SEVEN_BITS;
+#elif defined(WEFT_TARGET_AVX2_VNNI)
+  return DOT_UNSIGNED;
+#else
+  return DOT_SIGNED;
+#endif
+}
+
+/* the sums of a * b over pairs of bytes, a signed, b of 7 bits; saturating */
+VEC_INLINE i16v i16v_dot_i8(i8v a, i8v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (i16v)_mm256_maddubs_epi16((__m256i)b, (__m256i)a);
+#elif defined(WEFT_TARGET_NEON)
+  return (i16v)vpaddq_s16(vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b)),
+                          vmull_high_s8((int8x16_t)a, (int8x16_t)b));
+#elif defined(__wasm_relaxed_simd__)
+  return (i16v)__builtin_wasm_relaxed_dot_i8x16_i7x16_s_i16x8((__i8x16)a, (__i8x16)b);
+#else
+  i16v sums = {0};
+  VEC_FOR(i, WEFT_LANES * 4) sums[i / 2] = (int16_t)(sums[i / 2] + a[i] * b[i]);
+  return sums;
+#endif
+}
+
+/* acc + the sum of a * b over the two numbers of each lane */
+VEC_INLINE i32v i32v_dot_i16(i32v acc, i16v a, i16v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return acc + (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(WEFT_TARGET_NEON)
+  return acc + (i32v)vpaddq_s32(vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b)),
+                                vmull_high_s16((int16x8_t)a, (int16x8_t)b));
+#elif defined(__wasm_simd128__)
+  return acc + (i32v)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
+#else
+  VEC_FOR(i, WEFT_LANES * 2) acc[i / 2] += a[i] * b[i];
+  return acc;
+#endif
+}
+
+/* acc + the sum of the two numbers of each lane */
+VEC_INLINE i32v i32v_add_pairs(i32v acc, i16v x) {
+#if defined(WEFT_TARGET_AVX2)
+  return acc + (i32v)_mm256_madd_epi16((__m256i)x, _mm256_set1_epi16(1));
+#elif defined(WEFT_TARGET_NEON)
+  return (i32v)vpadalq_s16((int32x4_t)acc, (int16x8_t)x);
+#elif defined(__wasm_simd128__)
+  return acc + (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)x);
+#else
+  VEC_FOR(i, WEFT_LANES * 2) acc[i / 2] += x[i];
+  return acc;
+#endif
+}
+
+#endif
