@@ -9,7 +9,8 @@ enum { APPEND_PAST, APPEND_NEW, APPEND_TOTAL, APPEND_LENGTHS };
 
 /* Strides in bytes: batch, head, row. */
 typedef struct append_state {
-  uint64_t heads, row; /* bytes of a row */
+  uint64_t heads;
+  size_t row; /* bytes of a row */
   int64_t past_rows, new_rows, rows;
   int64_t start; /* of the new rows; below 0: by the lengths */
   int64_t past[3], added[3], present[3];
@@ -36,10 +37,10 @@ static int64_t start_of(const append_run *run, uint64_t batch) {
 }
 
 static void copy_rows(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride,
-                      int64_t rows, uint64_t bytes) {
+                      int64_t rows, size_t bytes) {
   if (rows <= 0) return;
   if (to_stride == (int64_t)bytes && from_stride == (int64_t)bytes) {
-    weft_copy_run(to, from, (uint64_t)rows * bytes);
+    weft_copy_run(to, from, (size_t)rows * bytes);
     return;
   }
   for (int64_t i = 0; i < rows; i++)
@@ -120,7 +121,7 @@ weft_status weft_cpu_prepare_append(const weft_cpu *cpu, weft_step *step, weft_a
   size_t size = weft_dtype_size(output->dtype);
   if (size == 0) return weft_fail(error, WEFT_UNSUPPORTED, "strings are not supported");
   state->heads = (uint64_t)output->dims[1];
-  state->row = (uint64_t)output->dims[3] * size;
+  state->row = (size_t)output->dims[3] * size;
   state->past_rows = past->dims[2];
   state->new_rows = added->dims[2];
   state->rows = output->dims[2];
@@ -135,7 +136,7 @@ weft_status weft_cpu_prepare_append(const weft_cpu *cpu, weft_step *step, weft_a
   byte_strides(added, state->added);
   byte_strides(output, state->present);
   uint64_t items = (uint64_t)output->dims[0] * state->heads;
-  step->bytes = (double)(items * (uint64_t)state->new_rows * state->row);
+  step->bytes = (double)items * (double)state->new_rows * (double)state->row;
   bool in_place = output->slot != WEFT_SLOT_ARENA && past->strides[1] == output->strides[1];
   double moved = (double)state->row * (double)(in_place ? state->new_rows : state->rows);
   weft_work_prepare(&state->work, cpu, step, append_heads, items, 10.0 + 0.1 * moved, 0);

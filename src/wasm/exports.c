@@ -260,6 +260,7 @@ weft_session *web_session_open(web_context *context, weft_model *model, const ch
   options.disabled_passes = disabled;
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;
+  options.activations = (weft_activations)activations;
   options.consume_model = true;
   options.progress = progress;
   weft_session_open(model, &options, &session, &context->error);

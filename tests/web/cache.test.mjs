@@ -172,3 +172,12 @@ test("tensors that nobody disposes of are found by the garbage collector", () =>
   // 50 buffers of 64 rows, and 1,000 handles
   assert.ok(before - after > 49 * HEADS * 64 * SIZE * 4, stdout);
 });
+
+test("the option `activations`", async () => {
+  for (const activations of ["auto", "f32", "int8"])
+    await (await InferenceSession.create(cache(), { activations })).release();
+  assert.equal(
+    await messageOf(() => InferenceSession.create(cache(), { activations: "f64" })),
+    "activations: there is no 'f64'",
+  );
+});

@@ -5,7 +5,7 @@ import { Tensor } from "onnxruntime-common";
 import type { Core } from "./core.js";
 import { arrayFromBytes } from "./data.js";
 
-/** A handle on a cache (weft_tensor_share), let go when the tensor on it is read, disposed, lost. */
+/** A handle on a cache (weft_tensor_share), let go when its tensor is read, disposed of, lost. */
 class Share {
   readonly core: Core;
   readonly dims: readonly number[];

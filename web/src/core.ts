@@ -23,7 +23,7 @@ const signatures = {
   web_loader_finish: "pp:p",
   web_loader_close: "p:v",
   web_model_close: "p:v",
-  web_session_open: "pppnnn:p",
+  web_session_open: "pppnnnn:p",
   web_session_close: "p:v",
   web_session_memory: "pn:n",
   web_session_dump: "ppn:p",

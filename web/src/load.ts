@@ -36,7 +36,15 @@ export interface WeftOptions {
   disabledPasses?: string;
   /** Bytes that the session may hold; 0 or nothing: no limit. */
   memoryLimit?: number;
+  /**
+   * Whether products with quantised weights round their other operand to 8 bits: always, never, or
+   * ("auto") where the model allows it.
+   */
+  activations?: (typeof activations)[number];
 }
+
+/** By their numbers in the core (weft_activations). */
+const activations = ["auto", "f32", "int8"] as const;
 
 export type SessionOptions = InferenceSession.SessionOptions & WeftOptions;
 
@@ -118,7 +126,11 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
         const profile = options.enableProfiling ? 1 : 0;
         const limit = options.memoryLimit ?? 0;
         const threads = options.intraOpNumThreads ?? 0;
-        return core.check(call.web_session_open(context, model, text, limit, profile, threads));
+        const rounding = activations.indexOf(options.activations ?? "auto");
+        if (rounding < 0) throw new Error(`activations: there is no '${options.activations}'`);
+        return core.check(
+          call.web_session_open(...[context, model, text, limit, profile, threads, rounding]),
+        );
       });
       return new CoreSession(core, session, JSON.parse(description) as Description);
     } catch (error) {
