@@ -2,7 +2,7 @@
  * block, with the softmax kept up online. Few rows are attention_few.c's.
  *
  * The scores are computed transposed, S^T[key][query] = K x Q^T: then K is read in place as the
- * left operand of gemm_f32, only Q (once per call) is transposed, and the softmax over keys runs
+ * left operand of the product, only Q (once per call) is transposed, and the softmax over keys runs
  * down columns, one query per lane, with nothing to do across lanes. P x V takes the weights from
  * where they are, as a left operand stored by columns. What no query of a panel sees is left out:
  * at the edges of what is seen, only tiles on the edge are computed for nothing. */
@@ -70,23 +70,39 @@ static void find_seen(block *b) {
   }
 }
 
-/* K x Q^T, in tiles of nearly equal numbers of keys. */
-static void compute_scores(block *b) {
-  const weft_attention_f32_args *args = b->args;
-  size_t tiles = (b->keys + WEFT_GEMM_ROWS - 1) / WEFT_GEMM_ROWS;
-  weft_gemm_f32_args tile = {
-      .n = COLUMNS, .k = args->head_size, .lda = args->k_stride, .ldc = b->padded};
-  for (size_t i = 0, key = 0, next; i < tiles; i++, key = next) {
-    next = b->keys * (i + 1) / tiles;
-    tile.m = next - key;
-    tile.a = args->k + (b->from + key) * args->k_stride;
-    for (size_t row = 0; row < b->padded; row += COLUMNS) {
-      attention_range seen = b->seen[row / COLUMNS];
-      if (seen.from >= next || seen.to <= key) continue;
-      tile.b = b->query + row * args->head_size;
-      tile.c = b->scores + key * b->padded + row;
-      WEFT_KERNEL_NAME(gemm_f32)(&tile);
-    }
+/* K x Q^T for a few keys from `key` on, panel by panel. */
+#define SCORES(keys_)                                                                              \
+  static void scores_##keys_(const block *b, size_t key) {                                         \
+    const weft_attention_f32_args *args = b->args;                                                 \
+    tile_a keys = {.at = args->k + (b->from + key) * args->k_stride, .row = args->k_stride};       \
+    for (size_t row = 0; row < b->padded; row += COLUMNS) {                                        \
+      attention_range seen = b->seen[row / COLUMNS];                                               \
+      if (seen.from >= key + keys_ || seen.to <= key) continue;                                    \
+      f32v acc[keys_ * 2] = {{0}};                                                                 \
+      tile_b query = {b->query + row * args->head_size, COLUMNS, 0};                               \
+      float *to = b->scores + key * b->padded + row;                                               \
+      tile_product(keys_, 2, true, args->head_size, keys, query, acc);                             \
+      VEC_FOR(i, keys_ * 2)                                                                        \
+      f32v_store(to + (size_t)(i / 2) * b->padded + (size_t)(i % 2 * WEFT_LANES), acc[i]);         \
+    }                                                                                              \
+  }
+SCORES(1)
+SCORES(2)
+SCORES(3)
+SCORES(4)
+SCORES(5)
+SCORES(6)
+
+typedef void scores_fn(const block *b, size_t key);
+
+/* In tiles of nearly equal numbers of keys. */
+static void compute_scores(const block *b) {
+  static scores_fn *const tiles[] = {NULL,     scores_1, scores_2, scores_3,
+                                     scores_4, scores_5, scores_6};
+  size_t count = (b->keys + WEFT_GEMM_ROWS - 1) / WEFT_GEMM_ROWS;
+  for (size_t i = 0, key = 0, next; i < count; i++, key = next) {
+    next = b->keys * (i + 1) / count;
+    tiles[next - key](b, key);
   }
 }
 
