@@ -54,11 +54,15 @@ function runGroup(name, threads, seconds) {
     timeout: MINUTES_MAX * 60e3,
     maxBuffer: 1 << 26,
   });
-  try {
-    return JSON.parse(stdout.toString());
-  } catch {
-    return { rows: [], error: `the process ended with ${signal ?? status}` };
-  }
+  const lines = stdout
+    .toString()
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  const { figures, error } = lines.find((line) => !line.row) ?? {
+    error: `the process ended with ${signal ?? status}`,
+  };
+  return { rows: lines.filter(({ row }) => row).map(({ row }) => row), figures, error };
 }
 
 const rows = [];

@@ -1,6 +1,6 @@
 // create_session.mjs - one session in a process of its own: `create_session.mjs weft|ort-web MODEL`
 // prints how long it took from the file to the session, wasm and all, what memory it took, and for
-// Weft how long the first run and a warm one took, on 1x16 tokens.
+// Weft how long the first run of an encoder and a warm one took, on 1x16 tokens.
 import { readFileSync, statSync } from "node:fs";
 import { median } from "./measure.mjs";
 
@@ -28,7 +28,7 @@ async function createWeft() {
   const session = await weft.InferenceSession.create(model);
   const ms = performance.now() - start;
   const { tier, peakBytes } = session.runtime;
-  const times = await timeRuns(weft, session);
+  const times = session.inputNames.includes("token_type_ids") && (await timeRuns(weft, session));
   return { ms, tier, peak_bytes: peakBytes, model_bytes: statSync(model).size, ...times };
 }
 

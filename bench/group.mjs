@@ -1,5 +1,6 @@
 // group.mjs - one group of the benchmarks in a process of its own, on so many threads:
-// `group.mjs NAME OPTIONS` prints JSON, with the rows of the table. bench.mjs starts it.
+// `group.mjs NAME OPTIONS` prints lines of JSON: { row } for each row of the table, at last {
+// figures, error }. bench.mjs starts it.
 import { useThreads } from "./contenders.mjs";
 import { Rows } from "./measure.mjs";
 import { creation } from "./cases/creation.mjs";
@@ -15,7 +16,9 @@ groups.sizes = sizes;
 const [name, text] = process.argv.slice(2);
 const options = JSON.parse(text);
 useThreads(options.threads);
-const rows = new Rows();
+const noTimes = (key, value) => (key === "times" ? undefined : value);
+const print = (line, done) => process.stdout.write(`${JSON.stringify(line, noTimes)}\n`, done);
+const rows = new Rows((row) => print({ row }));
 let figures, error;
 try {
   figures = await groups[name](options, rows);
@@ -23,7 +26,4 @@ try {
   error = String(thrown?.message ?? thrown);
   console.error(thrown);
 }
-const noTimes = (key, value) => (key === "times" ? undefined : value);
-process.stdout.write(JSON.stringify({ rows: rows.list, figures, error }, noTimes), () =>
-  process.exit(),
-);
+print({ figures, error }, () => process.exit());

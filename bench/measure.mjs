@@ -63,9 +63,11 @@ export const perSecond =
   ({ median_ms: value }) =>
     `${((amount / value) * 1e3 * scale).toPrecision(3)} ${unit}`;
 
-/** Lines of the table, in order. */
+/** Lines of the table, which `on` hears of one by one. */
 export class Rows {
-  list = [];
+  constructor(on) {
+    this.on = on;
+  }
 
   /**
    * `own` and `peer` are texts, `goal` the ratio to reach, or { most: ratio }. A ratio that is NaN
@@ -73,7 +75,7 @@ export class Rows {
    */
   add(work, own, peer, ratio, goal = null) {
     const met = goal === null ? null : goal.most ? ratio <= goal.most : ratio >= goal;
-    this.list.push({ work, weft: own, peer, ratio, goal: goal?.most ?? goal, met });
+    this.on({ work, weft: own, peer, ratio, goal: goal?.most ?? goal, met });
     console.error(`${work}: ${own}, ${peer}, ${ratio.toFixed(2)}`);
   }
 

@@ -4,6 +4,8 @@
     tools/quantize_minilm.py MODEL.onnx OUT.onnx                  dynamic: DynamicQuantizeLinear,
                                                                   MatMulInteger, Cast, Mul
     tools/quantize_minilm.py MODEL.onnx OUT.onnx --per-channel    with a scale for each column
+    tools/quantize_minilm.py MODEL.onnx OUT.onnx --reduce-range   weights of 7 bits, with which
+                                                                  onnxruntime never saturates
     tools/quantize_minilm.py MODEL.onnx OUT.onnx --qdq tokenizer.json
         QuantizeLinear and DequantizeLinear around each product, with scales of activations from the
         project's own text
@@ -13,6 +15,7 @@ import logging
 import pathlib
 
 import numpy as np
+import onnx
 from onnxruntime.quantization import (CalibrationDataReader, QuantFormat, QuantType,
                                       quantize_dynamic, quantize_static)
 
@@ -39,20 +42,31 @@ class Texts(CalibrationDataReader):
         return {name: np.array([column]) for name, column in zip(INPUTS, columns)}
 
 
+def products_of_activations(path):
+    """Names of the MatMul nodes without a weight."""
+    graph = onnx.load(path).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return [node.name for node in graph.node
+            if node.op_type == "MatMul" and node.input[1] not in weights]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=pathlib.Path, metavar="MODEL.onnx")
     parser.add_argument("out", type=pathlib.Path, metavar="OUT.onnx")
     parser.add_argument("--per-channel", action="store_true", help="a scale for each column")
+    parser.add_argument("--reduce-range", action="store_true", help="weights of 7 bits")
     parser.add_argument("--qdq", type=pathlib.Path, metavar="TOKENIZER")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # it recommends shape inference, which is of no use here
-    common = {"per_channel": arguments.per_channel, "weight_type": QuantType.QInt8}
+    common = {"per_channel": arguments.per_channel, "reduce_range": arguments.reduce_range,
+              "weight_type": QuantType.QInt8}
     if arguments.qdq:
         quantize_static(arguments.model, arguments.out, Texts(arguments.qdq),
                         quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
-                        op_types_to_quantize=["MatMul"], **common)
+                        op_types_to_quantize=["MatMul"],
+                        nodes_to_exclude=products_of_activations(arguments.model), **common)
     else:
         quantize_dynamic(arguments.model, arguments.out, **common)
 

@@ -1,5 +1,5 @@
-// decoder.mjs - a Llama-shaped decoder of 4-bit weights: prefill and decode, and what a long context
-// costs.
+// decoder.mjs - a Llama-shaped decoder of 4-bit weights: prefill and decode, and what a long
+// context costs.
 import { feedAll, openAll, openWeft, releaseAll, usual, worksOf } from "../contenders.mjs";
 import { ms, perSecond, speedup, takeTurns } from "../measure.mjs";
 

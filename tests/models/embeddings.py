@@ -6,6 +6,8 @@ batches.
     embeddings.py weft          runs the native library on these and compares
     embeddings.py               both
     embeddings.py transformers  compares with PyTorch's model instead, on the same inputs
+    embeddings.py q8            the models with 8-bit products (tools/quantize_minilm.py): their
+                                embeddings against those in f32, and against onnxruntime's
 
 embeddings.mjs reads the same files for Node and browsers. The model is build/models/minilm.onnx
 with tokenizer.json in build/models/minilm (tools/fetch_minilm.py, tools/minilm_to_onnx.py).
@@ -40,6 +42,15 @@ ABS_MAX = 1e-4
 ABS_MAX_PADDING = 1e-3
 COSINE_MIN = 0.99999
 FORMAT = 2  # of the files; part of their key
+
+# 8-bit products: bounds of the cosine of embeddings to those in f32, the least and the mean of all
+# texts. In _q8 weights have 7 bits and a scale for each column, activations are rounded as the
+# session likes; "f32" leaves activations as they are, so that only the weights' rounding is seen.
+# onnxruntime itself, with one scale for all activations of a product, reaches 0.96 and 0.988. In
+# _qdq activations have fixed scales, which lose most: Weft may not lose more than onnxruntime.
+Q8_BOUNDS = {"auto": (0.98, 0.99), "f32": (0.99, 0.995)}
+Q8_PEER_LEAST = 0.98  # of _q8 without rewrites, thus with the same roundings as onnxruntime
+QDQ_MEAN_LOST = 0.02
 
 
 def words():
@@ -206,6 +217,68 @@ def run_weft(model_path, folder, threads, reference=None):
         return compare(folder, lambda feed: session.run(feed)[OUTPUT], reference)
 
 
+def run_session(path, feeds, **options):
+    """[hidden] of Weft for each feed."""
+    import weft
+    with weft.Runtime(2) as runtime, weft.Model(runtime, path.read_bytes()) as model, \
+            weft.Session(model, **options) as session:
+        return [session.run(feed)[OUTPUT] for feed in feeds]
+
+
+def run_reference(path, feeds):
+    """[hidden] of onnxruntime, without rewrites."""
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options)
+    return [session.run([OUTPUT], feed)[0] for feed in feeds]
+
+
+def cosines(feeds, some, others):
+    """Least and mean over all texts."""
+    masks = [feed["attention_mask"] for feed in feeds]
+    all_texts = np.concatenate([cosine(pool(a, mask), pool(b, mask))
+                                for a, b, mask in zip(some, others, masks)])
+    return all_texts.min(), all_texts.mean()
+
+
+def check_q8(path, feeds, exact):
+    """Yields (what, cosines, whether they are good)."""
+    for activations, (least, mean) in Q8_BOUNDS.items():
+        hidden = run_session(path, feeds, activations=activations)
+        found = cosines(feeds, hidden, exact)
+        yield f"activations {activations}, to f32", found, found[0] >= least and found[1] >= mean
+    some = feeds[::8]
+    hidden = run_session(path, some, disabled_passes="all")
+    found = cosines(some, hidden, run_reference(path, some))
+    yield "without rewrites, to onnxruntime", found, found[0] >= Q8_PEER_LEAST
+
+
+def check_qdq(path, feeds, exact):
+    some, exact = feeds[::8], exact[::8]
+    peer = cosines(some, run_reference(path, some), exact)
+    yield "onnxruntime, to f32", peer, True
+    for passes in (None, "all"):
+        hidden = run_session(path, some, disabled_passes=passes)
+        found = cosines(some, hidden, exact)
+        yield f"rewrites off: {passes}, to f32", found, found[1] >= peer[1] - QDQ_MEAN_LOST
+
+
+def compare_q8(models, folder, every):
+    index = json.loads((folder / "index.json").read_text())
+    data = np.memmap(folder / "data.bin", np.uint8, "r")
+    batches_read = [read_batch(data, index, entry) for entry in index["batches"][::every]]
+    feeds, exact = map(list, zip(*batches_read))
+    failed = 0
+    for name, check in (("minilm_q8", check_q8), ("minilm_qdq", check_qdq)):
+        for what, (least, mean), good in check(models / f"{name}.onnx", feeds, exact):
+            failed += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}, {what}: least {least:.4f}, "
+                  f"mean {mean:.5f}", flush=True)
+    print(f"{sum(map(len, exact))} texts; {failed} failed")
+    return 1 if failed else 0
+
+
 def transformers_model(folder):
     """PyTorch's BertModel from the safetensors, as feed -> hidden."""
     import torch
@@ -224,17 +297,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="both",
-                        choices=["reference", "weft", "both", "transformers"])
+                        choices=["reference", "weft", "both", "transformers", "q8"])
     models = ROOT / "build/models"
     parser.add_argument("--model", type=pathlib.Path, default=models / "minilm.onnx")
     parser.add_argument("--tokenizer", type=pathlib.Path, default=models / "minilm/tokenizer.json")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/embeddings")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=int, default=1, help="of the batches, for q8")
     arguments = parser.parse_args()
     if arguments.what != "weft":
         write_reference(arguments.model, arguments.tokenizer, arguments.folder)
     if arguments.what == "reference":
         return 0
+    if arguments.what == "q8":
+        return compare_q8(models, arguments.folder, arguments.every)
     reference = transformers_model(arguments.tokenizer.parent) \
         if arguments.what == "transformers" else None
     return run_weft(arguments.model, arguments.folder, arguments.threads, reference)
