@@ -13,11 +13,12 @@
 #define FIRST_PANEL_ROWS 128
 #define FLOPS_PER_NS     40.0 /* of one thread, roughly */
 #define CODE_OPS_PER_NS  80.0
+#define BYTES_PER_NS     10.0 /* of weights */
 
 /* For several threads items are made smaller: so many, that it matters little which thread has the
  * last one, but none so short that handing it out shows. */
 #define ITEMS_PER_THREAD 16
-#define ITEM_NS_MIN      8000.0
+#define ITEM_NS_MIN      4000.0
 #define ITEM_COLUMNS_MIN 32
 #define ITEM_TILES_MIN   8
 
@@ -253,6 +254,7 @@ static uint64_t items_wanted(const weft_cpu *cpu, double ns) {
 void weft_gemm_prepare(weft_matmul *matmul, const weft_cpu *cpu, weft_step *step) {
   weft_blocking *blocking = &matmul->blocking;
   double ns = step->flops / (matmul->rounded ? CODE_OPS_PER_NS : FLOPS_PER_NS);
+  if (ns < step->bytes / BYTES_PER_NS) ns = step->bytes / BYTES_PER_NS; /* few rows: it is memory */
   set_blocking(matmul, items_wanted(cpu, ns));
   uint64_t item_columns = blocking->panels_per_item * matmul->kernels->gemm_columns;
   uint64_t item_rows = blocking->tiles_per_item * (blocking->tile_rows + 1);

@@ -2,7 +2,7 @@
  * slow threads take fewer; each worker has its own scratch. */
 #include "cpu/internal.h"
 
-#define WORKER_NS_MIN 20000.0 /* below this a second thread costs more than it brings */
+#define WORKER_NS_MIN 10000.0 /* below this a second thread costs more than it brings */
 #define CHUNK_NS      5000.0  /* a chunk is long enough to hide its bookkeeping */
 #define CLOCK_EVERY   8       /* chunks between looks at the clock */
 
