@@ -2,7 +2,7 @@
 // `group.mjs NAME OPTIONS` prints lines of JSON: { row } for each row of the table, at last {
 // figures, error }. bench.mjs starts it.
 import { useThreads } from "./contenders.mjs";
-import { Rows } from "./measure.mjs";
+import { Rows, pauseFor } from "./measure.mjs";
 import { creation } from "./cases/creation.mjs";
 import { decoder } from "./cases/decoder.mjs";
 import { minilm, minilmQ8 } from "./cases/encoder.mjs";
@@ -16,6 +16,7 @@ groups.sizes = sizes;
 const [name, text] = process.argv.slice(2);
 const options = JSON.parse(text);
 useThreads(options.threads);
+pauseFor(options.threads);
 const noTimes = (key, value) => (key === "times" ? undefined : value);
 const print = (line, done) => process.stdout.write(`${JSON.stringify(line, noTimes)}\n`, done);
 const rows = new Rows((row) => print({ row }));

@@ -5,11 +5,14 @@ export const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.le
 
 const WARM_UP = 2;
 const ROUNDS_MIN = 3;
-/** Threads of a peer go on spinning for a moment after their work: they must not do so while
- * another one works. */
-const PAUSE_MS = 5;
-
-const pause = () => new Promise((done) => setTimeout(done, PAUSE_MS));
+/**
+ * onnxruntime's threads go on spinning for some 20 ms after their work: they must not do so while
+ * another one works.
+ */
+const SPIN_MS = 30;
+let pauseMs = 0;
+export const pauseFor = (threads) => (pauseMs = threads > 1 ? SPIN_MS : 0);
+const pause = () => new Promise((done) => setTimeout(done, pauseMs));
 
 /**
  * Times each of the works in turn until `seconds` for each are used up, after a warm-up of so many

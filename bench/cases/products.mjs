@@ -122,7 +122,7 @@ export function dynamic(options, rows) {
 export async function nbits(options, rows) {
   const result = {};
   for (const [count, goals, burst] of [
-    [1, { web: 80, native: 0.8, scaling: 1.9 }, 10],
+    [1, { web: 80, native: 0.8, scaling: 1.9 }, 30],
     [128, { web: 4.5, scaling: 1.9 }, 1],
   ])
     result[count] = await compare(options, rows, {
