@@ -49,7 +49,7 @@ LEADS = {"f32": 2e-4, "int4": 2e-4, "int8": 2e-4, "q4f16": 2e-3}  # of the best 
 # Activations of 8 bits, on the reference's tokens: the largest error of a logit and the root of the
 # mean square, both relative to the standard deviation of the logits, and the least share of steps
 # whose best token stays the same. Twelve layers come near the bounds, two stay at half of them.
-INT8_BOUNDS = {"largest": 0.3, "mean": 0.05, "same": 0.85}
+INT8_BOUNDS = {"largest": 0.35, "mean": 0.05, "same": 0.85}
 # And the mean is no more than so many times onnxruntime's own error with such activations.
 INT8_OVER_ORT = 1.2
 
@@ -188,20 +188,31 @@ class Expected:
     logits: np.ndarray
 
 
-def clear(tokens, logits, lead):
-    """Whether each greedy token leads by enough, and tokens vary."""
-    best = np.partition(logits[:, PROMPT - 1:], -2)[..., -2:]
-    least = (best[..., 1] - best[..., 0]).min()
-    return least > lead * np.abs(logits).max() and len(set(tokens[0])) >= DISTINCT_MIN
+def is_clear(logits, lead):
+    """Whether the best token of the last position leads by enough, relative to the largest."""
+    second, best = np.partition(logits[0, -1], -2)[-2:]
+    return best - second > lead * np.abs(logits).max()
+
+
+def clear_greedy(model, prompts, lead):
+    """Tokens and logits as of greedy; None as soon as a token is not clear, or if they repeat."""
+    model.restart(1)
+    logits, tokens = [model.step(prompts)], []
+    while is_clear(logits[-1], lead):
+        tokens.append(logits[-1][:, -1].argmax(-1))
+        if len(tokens) == STEPS:
+            varied = len(set(np.concatenate(tokens))) >= DISTINCT_MIN
+            return (np.stack(tokens, 1), np.concatenate(logits, 1)) if varied else None
+        logits.append(model.step(tokens[-1][:, None]))
+    return None
 
 
 def find_expected(model, config, lead):
     rng = np.random.default_rng(5)
     for _ in range(PROMPTS_TRIED):
         prompts = rng.integers(0, config.vocabulary, (1, PROMPT))
-        tokens, logits = greedy(model, prompts)
-        if clear(tokens, logits, lead):
-            return Expected(prompts, tokens, logits)
+        if found := clear_greedy(model, prompts, lead):
+            return Expected(prompts, *found)
     raise ValueError("no prompt has clear greedy tokens")
 
 
