@@ -14,7 +14,7 @@ const roots = {
 };
 
 /** As strict as a page with wasm can be. */
-const policy = [
+export const policy = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
   "style-src 'self'",
@@ -40,10 +40,11 @@ export function launch() {
 
 /**
  * Calls work(page, complaints) with a page at `path`, under the strict policy, cross-origin
- * isolated or not. `folders`: more to serve, by path. `complaints` is what the console had to say.
+ * isolated or not. `csp`: another policy. `folders`: more to serve, by path. `complaints` is what the console had to say.
  */
-export async function withPage(browser, { path, isolate, options, folders }, work) {
-  const { url, close } = await serve({ roots: { ...roots, ...folders }, isolate, csp: policy });
+export async function withPage(browser, settings, work) {
+  const { path, isolate, options, folders, csp = policy } = settings;
+  const { url, close } = await serve({ roots: { ...roots, ...folders }, isolate, csp });
   const context = await browser.newContext(options);
   const complaints = [];
   try {
