@@ -135,8 +135,10 @@ static void expect_where(const char *allowed, float lowest, const char *nodes) {
 }
 
 static void test_where(void) {
-  expect_where("bool[tokens,tokens]", -3.4e38f, "transpose; select(x0, 0, -3.39999995e+38); attention; ");
-  expect_where("bool[batch,1,1,tokens]", -1e30f, "transpose; select(x0, 0, -1.00000002e+30); attention; ");
+  expect_where("bool[tokens,tokens]", -3.4e38f,
+               "transpose; select(x0, 0, -3.39999995e+38); attention; ");
+  expect_where("bool[batch,1,1,tokens]", -1e30f,
+               "transpose; select(x0, 0, -1.00000002e+30); attention; ");
   expect_where("bool[tokens]", -1e4f, LEFT "select(x0, x1, x2); softmax; matmul; ");
   expect_where("bool[2,1,1,1,tokens]", -3e38f, LEFT "select(x0, x1, x2); softmax; matmul; ");
 }
