@@ -213,7 +213,7 @@ static weft_status prepare_side(weft_operand *operand, const weft_cpu *cpu, weft
   }
   strides[0] = read.strides[0];
   strides[1] = read.strides[1];
-  *row_stride = (size_t)read.strides[2];
+  *row_stride = read.dims[2] > 1 ? (size_t)read.strides[2] : 0;
   return WEFT_OK;
 }
 

@@ -182,11 +182,13 @@ static weft_attention_f32_args place_case(const attention_case *c, size_t *out_f
   return args;
 }
 
-/* A score is off by units of the products it adds up, and a weight, its exponential, by as many of
- * itself; |v| is below 1, and so is what is in `out` elsewhere. */
+/* A score is off by units of the products it adds up, of the sink, and by those of tanh times the
+ * cap; a weight, its exponential, by as many of itself; |v| is below 1, and so is what is in `out`
+ * elsewhere. */
 static double worst_error(size_t n, const float *got, const float *expected,
                           const attention_case *c) {
   double score_size = 0.25 * 20 * 0.5 * (double)c->head_size, worst = 0;
+  score_size += (c->sink ? 20 : 0) + 4 * (double)c->softcap;
   for (size_t i = 0; i < n; i++) {
     double error = error_ulp(got[i], expected[i], 0.5 + score_size / 2);
     if (!(error <= worst)) worst = error;
