@@ -8,12 +8,16 @@ set(WEFT_KERNEL_REFERENCE_SOURCES kernels/table.c kernels/reference/codes.c
 set(WEFT_KERNEL_SOURCES kernels/table.c kernels/attention.c kernels/attention_few.c
     kernels/codes.c kernels/codes_pack.c kernels/convert.c kernels/elementwise.c kernels/gemm.c
     kernels/rows.c)
+# Without instructions for dot products the reference is as good, and compilers are done sooner.
+set(WEFT_KERNEL_SOURCES_portable ${WEFT_KERNEL_SOURCES} kernels/reference/codes.c)
+list(REMOVE_ITEM WEFT_KERNEL_SOURCES_portable kernels/codes.c kernels/codes_pack.c)
 # What a derived target (target.h) has of its own.
 set(WEFT_KERNEL_DERIVED_SOURCES kernels/table.c kernels/codes.c kernels/codes_pack.c)
 
 # Targets by the architecture that is built for; WEFT_KERNEL_FLAGS_<target> is added per target and
 # WEFT_TARGET_<TARGET> defined. "reference" takes WEFT_KERNEL_REFERENCE_SOURCES, those of
-# WEFT_KERNEL_DERIVED what derived targets take, all others WEFT_KERNEL_SOURCES.
+# WEFT_KERNEL_DERIVED what derived targets take, "portable" its own list, all others
+# WEFT_KERNEL_SOURCES.
 set(WEFT_KERNEL_DERIVED avx2_vnni neon_dot relaxed_dot)
 set(WEFT_KERNEL_TARGETS_x86_64 reference portable avx2 avx2_vnni)
 set(WEFT_KERNEL_TARGETS_aarch64 reference portable neon neon_dot)

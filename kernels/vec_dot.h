@@ -14,7 +14,7 @@ typedef enum dot_form { DOT_WHOLE, DOT_PAIRS, DOT_WORDS } dot_form;
 
 /* The form for unsigned bytes of at most 7 bits. */
 #if defined(WEFT_TARGET_AVX2_VNNI) || defined(WEFT_TARGET_NEON_DOT) ||                             \
-    defined(WEFT_TARGET_RELAXED_DOT) || defined(WEFT_TARGET_PORTABLE)
+    defined(WEFT_TARGET_RELAXED_DOT)
 #define WEFT_DOT_FORM DOT_WHOLE
 #elif defined(WEFT_TARGET_AVX2) || defined(WEFT_TARGET_NEON) || defined(WEFT_TARGET_RELAXED)
 #define WEFT_DOT_FORM DOT_PAIRS
