@@ -76,7 +76,8 @@ const takeCore = `
   WebAssembly.instantiate = async (module, imports) => {
     const { exports } = await instantiate(module, imports);
     Object.assign(core, { module, memory: imports.env.memory });
-    const wrap = { ...exports, web_open: (...values) => (core.context = exports.web_open(...values)) };
+    const open = (...values) => (core.context = exports.web_open(...values));
+    const wrap = { ...exports, web_open: open };
     wrap.web_session_run = (...values) => core.run(exports.web_session_run, values);
     core.stack = () => exports.web_thread_stack(core.context);
     return { exports: wrap };

@@ -40,7 +40,8 @@ export function launch() {
 
 /**
  * Calls work(page, complaints) with a page at `path`, under the strict policy, cross-origin
- * isolated or not. `csp`: another policy. `folders`: more to serve, by path. `complaints` is what the console had to say.
+ * isolated or not. `csp`: another policy. `folders`: more to serve, by path. `complaints` is what
+ * the console had to say.
  */
 export async function withPage(browser, settings, work) {
   const { path, isolate, options, folders, csp = policy } = settings;
