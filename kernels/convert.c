@@ -1,4 +1,5 @@
-/* convert.c - conversions between storage types. x and y need no alignment. */
+/* convert.c - conversions between storage types. x and y need no alignment. memcpy in a loop is the
+ * compiler's own: in a freestanding build the plain one is a call. */
 #include "base/memory.h"
 #include "kernels/target.h"
 #include "kernels/vec.h"
@@ -13,7 +14,7 @@ typedef float stored_f32 __attribute__((aligned(1), may_alias));
 static inline float bf16_to_f32(uint16_t h) {
   uint32_t bits = (uint32_t)h << 16;
   float f;
-  memcpy(&f, &bits, sizeof f);
+  __builtin_memcpy(&f, &bits, sizeof f);
   return f;
 }
 
@@ -77,9 +78,9 @@ VEC_INLINE f16v f32v_to_f16(f32v x) {
     from_v in = {0};                                                                               \
     to_v out;                                                                                      \
     for (; n >= WEFT_LANES; n -= WEFT_LANES, from += sizeof in, to += sizeof out) {                \
-      memcpy(&in, from, sizeof in);                                                                \
+      __builtin_memcpy(&in, from, sizeof in);                                                      \
       out = f(in);                                                                                 \
-      memcpy(to, &out, sizeof out);                                                                \
+      __builtin_memcpy(to, &out, sizeof out);                                                      \
     }                                                                                              \
     memcpy(&in, from, n * (sizeof in / WEFT_LANES));                                               \
     out = f(in);                                                                                   \
