@@ -8,7 +8,8 @@
  *   panel, per block:  per step [2 vectors of columns][bits / 2] byte vectors
  *                      scales [WEFT_GEMM_COLUMNS], offsets if the format has them
  *   row, per block:    int32 start = -zero x the sum of the codes, codes [block], float scale,
- *                      float scale x the sum of the codes
+ *                      float scale x the sum of the codes. For DOT_PAIRS, where 16 bits hold the
+ *                      sums, start is two int16: of codes 0 and 1 of the groups, of 2 and 3.
  *
  * In rows, codes are bytes, or for DOT_WORDS 16-bit numbers, each group in the order 0, 2, 1, 3 in
  * which weights come out of 16-bit lanes: low bytes, then high bytes. */
@@ -37,6 +38,12 @@ VEC_INLINE dot_form codes_form(uint32_t bits) {
  * than the codes, and so is their zero. */
 VEC_INLINE uint32_t codes_flip(uint32_t bits) {
   return bits == 8 && codes_form(bits) == DOT_WHOLE && vec_dot_probe() == DOT_SIGNED ? 0x80 : 0;
+}
+
+/* Steps whose sums 16 bits hold: 2 x 127 x 15 x 8 groups, 2 x 127 x 3 x 32 groups. A block of no
+ * more starts its sums there. */
+VEC_INLINE size_t codes_steps_at_once(dot_form form, uint32_t bits) {
+  return form != DOT_PAIRS ? SIZE_MAX : bits == 4 ? 2 : 8;
 }
 
 VEC_INLINE size_t codes_blocks(weft_code_format format, size_t k) {

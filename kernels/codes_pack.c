@@ -135,32 +135,44 @@ VEC_INLINE void store_codes(bool words, i32v codes, char *to) {
   }
 }
 
+/* Rounds n numbers to codes; sums[0] gets the sum of codes 0 and 1 of the groups, sums[1] of 2
+ * and 3. Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits. */
+static void round_codes(bool words, size_t n, const float *x, float scale, char *to,
+                        int32_t sums[2]) {
+  const f32v magic = F32V_CONST(0x1.8p23f), factor = f32v_splat(scale);
+  i32v sum = i32v_splat(0);
+  VEC_EACH(i, left, n, {
+    i32v codes = (i32v)(f32v_load_upto(x + i, left) * factor + magic) - (i32v)magic;
+    sum += codes;
+    store_codes(words, codes, to + i * (words ? 2 : 1));
+  });
+  VEC_FOR(i, WEFT_LANES) sums[i / 2 % 2] += sum[i];
+}
+
+/* What the sums of a block start from (codes.h). */
+static int32_t start_of(weft_code_format format, const int32_t sums[2]) {
+  int32_t zero = (int32_t)(format.zero - codes_flip(format.bits));
+  dot_form form = codes_form(format.bits);
+  if (form != DOT_PAIRS || format.block / CODES_STEP > codes_steps_at_once(form, format.bits))
+    return -zero * (sums[0] + sums[1]);
+  return (int32_t)((uint32_t)(-zero * sums[1]) << 16 | ((uint32_t)(-zero * sums[0]) & 0xFFFF));
+}
+
 /* A block of a row, of which n numbers are there. */
 static void quantize_block(weft_code_format format, size_t n, const float *x, char *to) {
   bool words = codes_form(format.bits) == DOT_WORDS;
   char *codes = to + CODES_START, *end = codes + codes_row_codes(format);
-  float largest = largest_of(n, x), ends[2] = {0};
-  int32_t sum = 0, zero = (int32_t)(format.zero - codes_flip(format.bits));
-  if (largest - largest != 0) ends[0] = __builtin_nanf("");
+  float largest = largest_of(n, x), ends[2] = {largest / 127};
+  int32_t sums[2] = {0};
   if (largest >= WEFT_CODES_LEAST && largest - largest == 0) {
-    f32v inverse = f32v_splat(127 / largest);
-    i32v sums = i32v_splat(0);
-    /* Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits. */
-    VEC_EACH(i, left, n, {
-      f32v magic = F32V_CONST(0x1.8p23f);
-      i32v v = (i32v)(f32v_load_upto(x + i, left) * inverse + magic) - (i32v)magic;
-      sums += v;
-      store_codes(words, v, codes + i * (words ? 2 : 1));
-    });
-    VEC_FOR(i, WEFT_LANES) sum += sums[i];
-    ends[0] = largest / 127;
-    n = round_up(n, WEFT_LANES);
+    round_codes(words, n, x, 127 / largest, codes, sums);
+    codes += round_up(n, WEFT_LANES) * (words ? 2 : 1);
   } else {
-    n = 0;
+    ends[0] = largest - largest; /* 0, or NaN */
   }
-  memset(codes + n * (words ? 2 : 1), 0, (size_t)(end - codes) - n * (words ? 2 : 1));
-  int32_t start = -zero * sum;
-  ends[1] = ends[0] * (float)sum;
+  memset(codes, 0, (size_t)(end - codes));
+  int32_t start = start_of(format, sums);
+  ends[1] = ends[0] * (float)(sums[0] + sums[1]);
   memcpy(to, &start, sizeof start);
   memcpy(end, ends, sizeof ends);
 }

@@ -79,6 +79,15 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
  */
 #if defined(__wasm__)
 #define VEC_HIDE(pointer) __asm__("" : "+r"(pointer))
+/* Ends a basic block, within which clang gathers all that is added to an accumulator, by which more
+ * vectors are alive than there are registers. `number` is never 0, which clang must not know;
+ * engines drop repeated tests of it. The accumulators have to be used at `label`. */
+#define VEC_CUT(number, which, label)                                                              \
+  do {                                                                                             \
+    size_t cut_ = (number);                                                                        \
+    __asm__("" : "+r"(cut_) : "r"(which));                                                         \
+    if (cut_ == 0) goto label;                                                                     \
+  } while (0)
 #define VEC_CONST(element, vector, value)                                                          \
   __extension__({                                                                                  \
     element const_ = (element)(value);                                                             \
@@ -86,8 +95,18 @@ VEC_INLINE f32v f32v_load_splat(const float *p) {
     const_ - (vector){0};                                                                          \
   })
 #else
-#define VEC_HIDE(pointer)                 (void)(pointer)
+#define VEC_HIDE(pointer) (void)(pointer)
+#define VEC_CUT(number, which, label)                                                              \
+  if (false) goto label
 #define VEC_CONST(element, vector, value) ((element)(value) - (vector){0})
+#endif
+/* Computes a vector here and now: what VEC_CUT is for in wasm, without the jump. */
+#if defined(__x86_64__)
+#define VEC_PIN(vector) __asm__("" : "+x"(vector))
+#elif defined(__aarch64__)
+#define VEC_PIN(vector) __asm__("" : "+w"(vector))
+#else
+#define VEC_PIN(vector) (void)(vector)
 #endif
 #define F32V_CONST(value) VEC_CONST(float, f32v, value)
 #define I32V_CONST(value) VEC_CONST(int32_t, i32v, value)

@@ -9,6 +9,9 @@
 #define WEFT_KERNELS_VEC_DOT_H
 
 #include "kernels/vec.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 typedef enum dot_form { DOT_WHOLE, DOT_PAIRS, DOT_WORDS } dot_form;
 
@@ -42,6 +45,22 @@ VEC_INLINE i8v i8v_load_splat(const void *p) {
 #endif
 }
 
+/* acc + the sum of a * b over the two numbers of each lane */
+VEC_INLINE i32v i32v_dot_i16(i32v acc, i16v a, i16v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return acc + (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(WEFT_TARGET_NEON)
+  return acc + (i32v)vpaddq_s32(vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b)),
+                                vmull_high_s16((int16x8_t)a, (int16x8_t)b));
+#elif defined(__wasm_simd128__)
+  return acc + (i32v)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
+#elif defined(__SSE2__)
+  return acc + (i32v)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+  return acc + ((i32v)a << 16 >> 16) * ((i32v)b << 16 >> 16) + ((i32v)a >> 16) * ((i32v)b >> 16);
+#endif
+}
+
 /* acc + the sum of a * b over the four bytes of each lane: a signed; b of 7 bits, or of 8 where the
  * engine takes them (vec_dot_probe). */
 VEC_INLINE i32v i32v_dot_i8(i32v acc, i8v a, i8v b) {
@@ -53,8 +72,9 @@ VEC_INLINE i32v i32v_dot_i8(i32v acc, i8v a, i8v b) {
   return (i32v)__builtin_wasm_relaxed_dot_i8x16_i7x16_add_s_i32x4((__i8x16)a, (__i8x16)b,
                                                                   (__i32x4)acc);
 #else
-  VEC_FOR(i, WEFT_LANES * 4) acc[i / 4] += a[i] * b[i];
-  return acc;
+  i16v a_even = (i16v)a << 8 >> 8, a_odd = (i16v)a >> 8;
+  i16v b_even = (i16v)b << 8 >> 8, b_odd = (i16v)b >> 8;
+  return i32v_dot_i16(i32v_dot_i16(acc, a_even, b_even), a_odd, b_odd);
 #endif
 }
 
@@ -94,32 +114,12 @@ VEC_INLINE i16v i16v_dot_i8(i8v a, i8v b) {
 #endif
 }
 
-/* acc + the sum of a * b over the two numbers of each lane */
-VEC_INLINE i32v i32v_dot_i16(i32v acc, i16v a, i16v b) {
-#if defined(WEFT_TARGET_AVX2)
-  return acc + (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#elif defined(WEFT_TARGET_NEON)
-  return acc + (i32v)vpaddq_s32(vmull_s16(vget_low_s16((int16x8_t)a), vget_low_s16((int16x8_t)b)),
-                                vmull_high_s16((int16x8_t)a, (int16x8_t)b));
-#elif defined(__wasm_simd128__)
-  return acc + (i32v)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
+/* the sum of the two numbers of each lane */
+VEC_INLINE i32v i32v_of_pairs(i16v x) {
+#if defined(WEFT_TARGET_NEON)
+  return (i32v)vpaddlq_s16((int16x8_t)x);
 #else
-  VEC_FOR(i, WEFT_LANES * 2) acc[i / 2] += a[i] * b[i];
-  return acc;
-#endif
-}
-
-/* acc + the sum of the two numbers of each lane */
-VEC_INLINE i32v i32v_add_pairs(i32v acc, i16v x) {
-#if defined(WEFT_TARGET_AVX2)
-  return acc + (i32v)_mm256_madd_epi16((__m256i)x, _mm256_set1_epi16(1));
-#elif defined(WEFT_TARGET_NEON)
-  return (i32v)vpadalq_s16((int32x4_t)acc, (int16x8_t)x);
-#elif defined(__wasm_simd128__)
-  return acc + (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)x);
-#else
-  VEC_FOR(i, WEFT_LANES * 2) acc[i / 2] += x[i];
-  return acc;
+  return i32v_dot_i16(i32v_splat(0), x, (i16v)I32V_CONST(0x00010001));
 #endif
 }
 

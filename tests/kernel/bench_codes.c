@@ -1,5 +1,6 @@
 /* bench_codes.c - the speed of products with weights of few bits, as an int8 runtime counts it: two
  * operations per weight and row. */
+#include "base/memory.h"
 #include "tests/kernel/bench.h"
 
 enum { CODES, PANELS, X, ROWS, C }; /* slots */
@@ -69,6 +70,30 @@ static void run_gemm_codes(const call *c) {
                                   .ldc = c->n});
 }
 
+#define WEFT_TARGET_ENTRY(name, features)                                                          \
+  int32_t weft_dot_peak_##name(size_t steps, const uint32_t *operands);
+#include "kernels/targets.inc"
+#undef WEFT_TARGET_ENTRY
+
+static int32_t (*dot_peak)(size_t steps, const uint32_t *operands); /* of the target */
+
+static void run_peak(const call *c) {
+  static const uint32_t operands[] = {0x01020304, 0x04030201};
+  static volatile int32_t sink;
+  sink = dot_peak(c->n, operands);
+  (void)sink;
+}
+
+/* Operations per second of dot products on registers only. */
+static double peak_of(const weft_kernels *t) {
+#define WEFT_TARGET_ENTRY(name, features)                                                          \
+  if (strcmp(t->target, #name) == 0) dot_peak = weft_dot_peak_##name;
+#include "kernels/targets.inc"
+#undef WEFT_TARGET_ENTRY
+  call c = {.run = run_peak, .n = 2000};
+  return 96.0 * (double)(t->gemm_columns / 2 * c.n) / best_seconds(&c);
+}
+
 static call prepare(const weft_kernels *t, size_t m, size_t k, size_t n) {
   call c = {.target = t, .m = m, .k = k, .n = n};
   for (size_t i = 0; i < n * k; i++)
@@ -99,12 +124,15 @@ void bench_gemm_codes(const weft_kernels *t, const char *kernel, weft_gemm_codes
                {{8, 128, 32, false}, 128, 2048, 1024, "128x2048x1024 8b32"},
                {{8, 128, 2048, false}, 1, 2048, 1024, "1x2048x1024 8bK"},
                {{8, 128, 2048, false}, 128, 2048, 1024, "128x2048x1024 8bK"}};
+  double peak = peak_of(t);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     format = cases[i].format;
     call c = prepare(t, cases[i].m, cases[i].k, cases[i].n);
     c.run = run_gemm_codes;
     double seconds = best_seconds(&c);
-    print_speed(t, kernel, cases[i].shape, 2.0 * (double)(c.m * c.k * c.n), "GOP/s", seconds);
+    double work = 2.0 * (double)(c.m * c.k * c.n);
+    print_speed(t, kernel, cases[i].shape, work, "GOP/s", seconds);
+    print_number(work / seconds / peak * 100, 6, 1), print_text(" % of peak");
     print_number((double)(panel_bytes(&c) * c.n / t->gemm_columns) / seconds * 1e-9, 6, 1);
     print_text(" GB/s of weights\n");
   }
