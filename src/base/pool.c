@@ -57,28 +57,29 @@ static void wait_until_finished(weft_pool *pool) {
   atomic_store(&pool->owner_sleeps, false);
 }
 
-/* Makes `tasks` of a new job known to the workers. */
-static void publish(weft_pool *pool, uint32_t tasks) {
+/* Makes a job's tasks known to the workers, and sees to it that at least `wanted` are awake. */
+static void publish(weft_pool *pool, uint32_t tasks, uint32_t wanted) {
   uint32_t job = atomic_load(&pool->job) + 1;
   atomic_store(&pool->ticket, (uint64_t)job << 32 | tasks);
   atomic_store(&pool->job, job);
   uint32_t sleepers = atomic_load(&pool->sleepers);
-  uint32_t others = tasks > 0 ? tasks - 1 : sleepers; /* the owner does one */
-  if (sleepers > 0) weft_host_wake(pool, &pool->job, others < sleepers ? others : sleepers);
+  if (sleepers > 0) weft_host_wake(pool, &pool->job, wanted < sleepers ? wanted : sleepers);
 }
 
+/* Task 0 is the owner's: the same thread meets the same part of the data in each job. */
 void weft_pool_run(void *user, size_t tasks, void (*task)(void *arg, size_t i), void *arg) {
   weft_pool *pool = user;
   /* While another session's job, or the job that this call is a part of, has the pool: alone. */
-  if (tasks > WEFT_POOL_TASKS_MAX || atomic_exchange(&pool->busy, true)) {
+  if (tasks < 2 || tasks > WEFT_POOL_TASKS_MAX || atomic_exchange(&pool->busy, true)) {
     for (size_t i = 0; i < tasks; i++) task(arg, i);
     return;
   }
   pool->task = task;
   pool->arg = arg;
   pool->tasks = (uint32_t)tasks;
-  atomic_store(&pool->unfinished, (uint32_t)tasks);
-  publish(pool, (uint32_t)tasks);
+  atomic_store(&pool->unfinished, pool->tasks - 1);
+  publish(pool, pool->tasks - 1, pool->tasks - 1);
+  task(arg, 0);
   work(pool);
   wait_until_finished(pool);
   atomic_store(&pool->busy, false);
@@ -86,5 +87,5 @@ void weft_pool_run(void *user, size_t tasks, void (*task)(void *arg, size_t i), 
 
 void weft_pool_stop(weft_pool *pool) {
   atomic_store(&pool->stop, true);
-  publish(pool, 0);
+  publish(pool, 0, UINT32_MAX);
 }

@@ -16,7 +16,7 @@ typedef struct weft_pool {
    */
   _Atomic uint64_t ticket;
   _Atomic uint32_t job;        /* the newest job's number; workers sleep on it */
-  _Atomic uint32_t unfinished; /* tasks of the job; its owner sleeps on it */
+  _Atomic uint32_t unfinished; /* tasks of the workers'; the job's owner sleeps on it */
   void (*task)(void *arg, size_t i);
   void *arg;
   uint32_t tasks;

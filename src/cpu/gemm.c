@@ -17,9 +17,9 @@
 
 /* For several threads items are made smaller: so many, that it matters little which thread has the
  * last one, but none so short that handing it out shows. */
-#define ITEMS_PER_THREAD 16
+#define ITEMS_PER_THREAD 6
 #define ITEM_NS_MIN      4000.0
-#define ITEM_COLUMNS_MIN 32
+#define ITEM_COLUMNS_MIN 64
 #define ITEM_TILES_MIN   8
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -140,10 +140,10 @@ static weft_status run_item(const weft_matmul_run *run, const weft_item *at, flo
 static void locate_item(const weft_matmul_run *run, uint64_t index, float *block, weft_item *at) {
   const weft_matmul *matmul = run->matmul;
   const weft_blocking *blocking = &matmul->blocking;
-  uint64_t row_group = index % blocking->row_groups, rest = index / blocking->row_groups;
-  uint64_t column_group = rest % blocking->column_groups, columns = matmul->kernels->gemm_columns;
+  uint64_t column_group = index % blocking->column_groups, rest = index / blocking->column_groups;
+  uint64_t row_group = rest % blocking->row_groups, columns = matmul->kernels->gemm_columns;
   int64_t offsets[WEFT_NEST_ARRAYS];
-  at->batch = rest / blocking->column_groups;
+  at->batch = rest / blocking->row_groups;
   weft_nest_locate(&matmul->batch, at->batch, offsets, NULL);
   at->a = (const float *)(const void *)run->a + offsets[0];
   at->b = (const float *)(const void *)run->b + offsets[1];
