@@ -202,9 +202,9 @@ int command_bench(int argc, char **argv) {
   const model_command command = {
       .name = "bench",
       .usage = "MODEL [OPTIONS]",
-      .help = "Times a model on inputs that are given or random, and says where the time goes: for "
-              "each kernel its speed,\nand its share of the peak of this machine on as many "
-              "threads, measured after the runs.",
+      .help = "Times a model on inputs that are given or random, and says where the time goes: "
+              "for each\nkernel its speed, and its share of the peak of this machine on as many "
+              "threads, measured after\nthe runs.",
       .examples = "  weft bench model.onnx --dim batch=1 --dim sequence=128\n"
                   "  weft bench model.onnx --inputs in.npz --runs 100 --threads 4 --json\n"
                   "  weft bench model.onnx --steps\n",

@@ -242,7 +242,7 @@ def test_unknown_names():
     ]:
         refuses(message, "run", "matmul.onnx", *arguments)
     refuses("dimension 'x' does not exist; there are: none", "run", "far.onnx", "--dim", "x=1")
-    passes = "all, remove_dead, fold_constants"
+    passes = "all, remove_dead, fuse_quantized"
     said = weft_message("run", "matmul.onnx", "--disable", "remove_dead,foo")
     assert said.startswith(f"rewrite 'foo' does not exist; there are: {passes}, "), said
 
