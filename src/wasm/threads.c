@@ -28,43 +28,51 @@ EXPORT(web_session_cancel) void web_session_cancel(weft_session *session) {
 
 /* ---- how many help ------------------------------------------------------------------------- */
 
-/* A trial takes about 100 microseconds of each thread. */
-enum { TRIALS = 8, TRIAL_STEPS = 25000, VECTORS = 4, THREADS_MOST = 64 };
+/* A trial is about 400 microseconds of one thread's arithmetic, which threads share as they share a
+ * step of a model. */
+enum { TRIALS = 8, CHUNKS = 24, CHUNK_STEPS = 9000, VECTORS = 4 };
 
-static void trial(void *arg, size_t i) {
+typedef struct trial {
+  _Atomic uint32_t next; /* chunk */
+  float results[CHUNKS]; /* so that a compiler cannot leave the work out */
+} trial;
+
+static void do_chunks(void *arg, size_t i) {
+  (void)i;
   typedef float vector __attribute__((vector_size(16)));
-  vector sums[VECTORS] = {{0}};
-  volatile float factor = 0.5f;
-  vector by = {factor, factor, factor, factor};
-  for (int step = 0; step < TRIAL_STEPS; step++)
-    for (int v = 0; v < VECTORS; v++) sums[v] = sums[v] * by + by;
-  float *out = arg;
-  out[i] = (sums[0] + sums[1] + sums[2] + sums[3])[0];
-}
-
-static uint64_t time_trial(web_context *context, uint32_t threads) {
-  float results[THREADS_MOST];
-  uint64_t start = weft_now_ns(context->runtime);
-  weft_parallel(context->runtime, threads, trial, results);
-  return weft_now_ns(context->runtime) - start;
-}
-
-/* Of up to `threads`, how many get more arithmetic done than fewer do: each has to bring at least a
- * third of what it would on a processor of its own. */
-EXPORT(web_threads_worth) uint32_t web_threads_worth(web_context *context, uint32_t threads) {
-  uint64_t best[THREADS_MOST + 1];
-  if (threads > THREADS_MOST) threads = THREADS_MOST;
-  for (uint32_t t = 1; t <= threads; t++) best[t] = UINT64_MAX;
-  for (int i = 0; i < TRIALS; i++) {
-    for (uint32_t t = 1; t <= threads; t++) {
-      uint64_t time = time_trial(context, t);
-      if (time < best[t]) best[t] = time;
-    }
+  trial *on = arg;
+  for (uint32_t chunk; (chunk = atomic_fetch_add(&on->next, 1)) < CHUNKS;) {
+    vector sums[VECTORS] = {{0}}, by = (vector){0.5f, 0.5f, 0.5f, 0.5f} / (float)(chunk + 1);
+    for (int step = 0; step < CHUNK_STEPS; step++)
+      for (int v = 0; v < VECTORS; v++) sums[v] = sums[v] * by + by;
+    on->results[chunk] = (sums[0] + sums[1] + sums[2] + sums[3])[0];
   }
+}
+
+/* Nanoseconds of the best of some trials, one right after the other: the first ones may have to
+ * wake a thread, or to wait for a processor. */
+static double best_trial(web_context *context, uint32_t threads) {
+  uint64_t best = UINT64_MAX;
+  for (int i = 0; i < TRIALS; i++) {
+    trial on = {0};
+    uint64_t start = weft_now_ns(context->runtime);
+    weft_parallel(context->runtime, threads, do_chunks, &on);
+    uint64_t time = weft_now_ns(context->runtime) - start;
+    if (time < best) best = time;
+  }
+  return (double)best;
+}
+
+/* Of up to `threads`, how many finish sooner than fewer do: each has to bring at least a third of
+ * what it would on a processor of its own. */
+EXPORT(web_threads_worth) uint32_t web_threads_worth(web_context *context, uint32_t threads) {
   uint32_t worth = 1;
+  double best = best_trial(context, 1);
   for (uint32_t t = 2; t <= threads; t++) {
-    double fair = 1 + (double)(t - worth) / worth / 3;
-    if ((double)t / (double)best[t] >= fair * worth / (double)best[worth]) worth = t;
+    double time = best_trial(context, t), gain = 1 + (double)(t - worth) / worth / 3;
+    if (time * gain > best) continue;
+    worth = t;
+    best = time;
   }
   return worth;
 }

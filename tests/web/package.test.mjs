@@ -36,7 +36,7 @@ test("scripts import each other alone, statically, and evaluate no text", () => 
   }
 });
 
-test("a bundler keeps the references to the wasm files", async () => {
+test("a bundler keeps the references to the wasm files and the threads' script", async () => {
   const entry = 'import { InferenceSession } from "./index.js"; console.log(InferenceSession);';
   const { outputFiles } = await build({
     stdin: { contents: entry, resolveDir: fileURLToPath(dist) },
@@ -48,6 +48,8 @@ test("a bundler keeps the references to the wasm files", async () => {
   const [{ text }] = outputFiles;
   for (const tier of ["a", "b", "c"])
     assert.match(text, new RegExp(`new URL\\("\\./weft-${tier}\\.wasm",import\\.meta\\.url\\)`));
+  // In one expression, by which bundlers know a worker.
+  assert.ok(text.includes('new Worker(new URL("./weft-thread.js",import.meta.url),{type:"module"'));
 });
 
 test("a program written for onnxruntime-web's types compiles with ours", () => {

@@ -1,5 +1,6 @@
 // Threads in Node: the same bits on any number of them, their start, their end, their failures.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { inFreshProcess } from "./weft.mjs";
 
@@ -28,6 +29,29 @@ test("by default at most four threads, as many as help", () => {
   const { threads, ...rest } = runFresh(0);
   assert.ok(threads >= 1 && threads <= 4);
   assert.deepEqual({ ...rest, threads: 1 }, alone);
+});
+
+const onOneProcessor = ["taskset", "-c", "0"];
+const skip = spawnSync(onOneProcessor[0], [...onOneProcessor.slice(1), "true"]).status !== 0;
+
+test("by default, no threads for processors that are claimed but not there", { skip }, () => {
+  const { stdout } = inFreshProcess(
+    `
+    process.getBuiltinModule("node:os").availableParallelism = () => 4;
+    import { linear } from "./onnx.mjs";
+    const { InferenceSession } = await import("./weft.mjs");
+    const session = await InferenceSession.create(linear());
+    const seen = [];
+    for (let i = 0; i < 300 && seen.at(-1) !== 1; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const { threads } = session.runtime;
+      if (threads !== 1 || seen.includes(4)) seen.push(threads);
+    }
+    console.log(seen.includes(4), seen.at(-1));
+  `,
+    onOneProcessor,
+  );
+  assert.equal(stdout, "true 1\n");
 });
 
 test("one thread starts no worker", () => {

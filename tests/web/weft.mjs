@@ -34,13 +34,17 @@ export async function warningsOf(work) {
   return lines;
 }
 
-/** Runs code in a process of its own, where nothing is loaded yet; answers what it prints. */
-export function inFreshProcess(code) {
-  const { stdout, stderr, status } = spawnSync(
-    process.execPath,
-    ["--input-type=module", "-e", code],
-    { cwd: fileURLToPath(new URL(".", import.meta.url)), encoding: "utf8", timeout: 120_000 },
-  );
+/**
+ * Runs code in a process of its own, where nothing is loaded yet; answers what it prints. `before`:
+ * a program that starts Node, with its arguments.
+ */
+export function inFreshProcess(code, before = []) {
+  const [program, ...values] = [...before, process.execPath, "--input-type=module", "-e", code];
+  const { stdout, stderr, status } = spawnSync(program, values, {
+    cwd: fileURLToPath(new URL(".", import.meta.url)),
+    encoding: "utf8",
+    timeout: 120_000,
+  });
   if (status !== 0) throw new Error(stderr);
   return { stdout, stderr };
 }

@@ -11,6 +11,17 @@ const DEFAULT_MOST = 4;
 /** As in src/wasm/threads.c. */
 const MOST = 64;
 
+const MEASUREMENTS = 3;
+const MEASUREMENT_PAUSE_MS = 1000;
+
+/** Does not keep a process of Node's alive. */
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms) as { unref?(): void };
+    timer.unref?.();
+  });
+}
+
 /** A Worker of the web or of Node. */
 interface Handle {
   postMessage(message: unknown): void;
@@ -162,8 +173,20 @@ export class Threads {
       const rest = this.count === 1 ? "is one thread" : `are ${this.count} threads`;
       console.warn(`weft: ${what} (${String(reason)}); there ${rest}`);
     }
-    if (this.#asked || this.count === 1) return;
-    this.#keep(core.call.web_threads_worth(core.context, this.count));
+    if (!this.#asked) void this.#measure(core).catch(() => undefined); // the core has trapped
+  }
+
+  /**
+   * Ends those that bring nothing: a processor may be claimed that is not there, or half of one. As
+   * a page that loads is busy with other things too, a bad result is not believed at once.
+   */
+  async #measure(core: Core): Promise<void> {
+    let worth = 1;
+    for (let i = 0; i < MEASUREMENTS && worth < this.count; i++) {
+      if (i > 0) await pause(MEASUREMENT_PAUSE_MS);
+      worth = Math.max(worth, core.call.web_threads_worth(core.context, this.count));
+    }
+    this.#keep(worth);
   }
 
   /** No call into the core is under way: workers sleep, and can be ended. */
