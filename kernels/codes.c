@@ -146,7 +146,8 @@ VEC_INLINE void add_block(int rows, int vectors, bool has_offsets, const i32v *d
   b[p] += (has_offsets ? 2u : 1u) * CODES_COLUMNS * sizeof(float);
 }
 
-/* sums[row][v] += the product */
+/* sums[row][v] += the product. The sums lie in memory, which costs a load and a store per block:
+ * with the accumulators they would be twice the registers that there are. */
 VEC_INLINE void tile(dot_form form, int bits, int rows, int vectors, const tile_args *t,
                      float *restrict sums) {
   i32v more_memory[8], *more = more_memory;
@@ -224,7 +225,7 @@ void WEFT_KERNEL_NAME(gemm_codes)(const weft_gemm_codes_args *args) {
     n = args->n - done < width ? args->n - done : width;
     t.b = (const char *)args->b + done / CODES_COLUMNS * t.b_panel;
     t.panels = (n + CODES_COLUMNS - 1) / CODES_COLUMNS;
-    for (size_t i = 0; i < args->m * width; i += WEFT_LANES) f32v_store(sums + i, f32v_splat(0));
+    VEC_FOR(i, 8) f32v_store(sums + i * WEFT_LANES, f32v_splat(0));
     if (args->accumulate) copy_rows(args->m, n, c, args->ldc, sums, width);
     run(&t, sums);
     copy_rows(args->m, n, sums, width, c, args->ldc);

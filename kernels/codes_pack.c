@@ -1,5 +1,6 @@
 /* codes_pack.c - weights of few bits into panels and back, rows of A into 8 bits: all that
- * gemm_codes (codes.c) reads. codes.h has the layout. */
+ * gemm_codes (codes.c) reads. codes.h has the layout. memcpy of constant sizes is the compiler's
+ * own: in a freestanding build the plain one is a call. */
 #include "base/memory.h"
 #include "kernels/codes.h"
 
@@ -21,7 +22,7 @@ size_t WEFT_KERNEL_NAME(codes_row_bytes)(weft_code_format format, size_t k) {
 static uint32_t load_word(const uint8_t *codes, size_t n) {
   uint32_t word = 0;
   if (n >= 4)
-    memcpy(&word, codes, 4);
+    __builtin_memcpy(&word, codes, 4);
   else
     memcpy(&word, codes, n);
   return word;
@@ -36,7 +37,7 @@ static void pack_step(uint32_t bits, uint32_t flip, const uint8_t *codes, size_t
     word |= four << group % planes * bits;
     if ((group + 1) % planes > 0) continue;
     word ^= flip * 0x01010101u;
-    memcpy(to, &word, sizeof word);
+    __builtin_memcpy(to, &word, sizeof word);
     to += CODES_VECTOR;
     word = 0;
   }
@@ -101,51 +102,61 @@ void WEFT_KERNEL_NAME(unpack_codes)(const weft_unpack_codes_args *args) {
 
 /* ---- activations ----------------------------------------------------------------------------- */
 
-/* The largest |x|, or something that is not finite if any is. */
-static float largest_of(size_t n, const float *x) {
-  f32v largest = f32v_splat(0), nan = f32v_splat(0);
-  VEC_EACH(i, left, n, {
-    f32v v = f32v_abs(f32v_load_upto(x + i, left));
-    largest = f32v_quick_max(largest, v);
-    nan += v * 0; /* NaN for infinities and NaN */
-  });
-  float lanes[WEFT_LANES], most = 0;
-  f32v_store(lanes, largest);
-  for (int i = 0; i < WEFT_LANES; i++) most = lanes[i] > most ? lanes[i] : most;
-  return most + f32v_sum(nan);
-}
+enum { VECTORS = CODES_STEP / WEFT_LANES }; /* of floats in a step */
 
-/* Writes WEFT_LANES codes, that is one or two groups. */
-VEC_INLINE void store_codes(bool words, i32v codes, char *to) {
-#if WEFT_LANES == 8
-  typedef int16_t narrow_words __attribute__((vector_size(16)));
-  typedef int8_t narrow_bytes __attribute__((vector_size(8)));
-  i32v turned = __builtin_shufflevector(codes, codes, 0, 2, 1, 3, 4, 6, 5, 7);
-#else
-  typedef int16_t narrow_words __attribute__((vector_size(8)));
-  typedef int8_t narrow_bytes __attribute__((vector_size(4)));
-  i32v turned = __builtin_shufflevector(codes, codes, 0, 2, 1, 3);
-#endif
-  if (words) {
-    narrow_words narrow = __builtin_convertvector(turned, narrow_words);
-    memcpy(to, &narrow, sizeof narrow);
-  } else {
-    narrow_bytes narrow = __builtin_convertvector(codes, narrow_bytes);
-    memcpy(to, &narrow, sizeof narrow);
+/* A step of a row of which n numbers are left; what is not there is 0. */
+VEC_INLINE void load_step(size_t n, const float *x, f32v v[VECTORS]) {
+  VEC_FOR(i, VECTORS) {
+    size_t at = (size_t)i * WEFT_LANES;
+    v[i] = n >= CODES_STEP ? f32v_load(x + at)
+           : at < n        ? f32v_load_upto(x + at, n - at)
+                           : f32v_splat(0);
   }
 }
 
-/* Rounds n numbers to codes; sums[0] gets the sum of codes 0 and 1 of the groups, sums[1] of 2
- * and 3. Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits. */
+/* The bits of the largest |x|: numbers that are not finite have the largest. */
+static int32_t largest_bits(size_t n, const float *x) {
+  i32v most = i32v_splat(0);
+  for (size_t i = 0; i < n; i += CODES_STEP) {
+    f32v v[VECTORS];
+    load_step(n - i, x + i, v);
+    VEC_FOR(j, VECTORS) most = i32v_max(most, (i32v)f32v_abs(v[j]));
+  }
+  int32_t result = 0;
+  VEC_FOR(i, WEFT_LANES) result = most[i] > result ? most[i] : result;
+  return result;
+}
+
+/* Writes a step's codes, which fit a byte. */
+VEC_INLINE void store_step(bool words, const i32v v[VECTORS], char *to) {
+  VEC_FOR(i, VECTORS / 2) {
+    i16v pair = i16v_narrow(words ? i32v_swap_middle(v[2 * i]) : v[2 * i],
+                            words ? i32v_swap_middle(v[2 * i + 1]) : v[2 * i + 1]);
+    if (words) {
+      __builtin_memcpy(to + (size_t)i * sizeof pair, &pair, sizeof pair);
+    } else {
+      i16v_store_bytes(pair, to + (size_t)i * sizeof pair / 2);
+    }
+  }
+}
+
+/* Rounds n numbers to codes, by steps; sums[0] gets the sum of codes 0 and 1 of the groups, sums[1]
+ * of 2 and 3. Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits.
+ */
 static void round_codes(bool words, size_t n, const float *x, float scale, char *to,
                         int32_t sums[2]) {
   const f32v magic = F32V_CONST(0x1.8p23f), factor = f32v_splat(scale);
   i32v sum = i32v_splat(0);
-  VEC_EACH(i, left, n, {
-    i32v codes = (i32v)(f32v_load_upto(x + i, left) * factor + magic) - (i32v)magic;
-    sum += codes;
-    store_codes(words, codes, to + i * (words ? 2 : 1));
-  });
+  for (size_t i = 0; i < n; i += CODES_STEP, to += CODES_STEP * (words ? 2 : 1)) {
+    f32v v[VECTORS];
+    i32v codes[VECTORS];
+    load_step(n - i, x + i, v);
+    VEC_FOR(j, VECTORS) {
+      codes[j] = (i32v)(v[j] * factor + magic) - (i32v)magic;
+      sum += codes[j];
+    }
+    store_step(words, codes, to);
+  }
   VEC_FOR(i, WEFT_LANES) sums[i / 2 % 2] += sum[i];
 }
 
@@ -162,19 +173,21 @@ static int32_t start_of(weft_code_format format, const int32_t sums[2]) {
 static void quantize_block(weft_code_format format, size_t n, const float *x, char *to) {
   bool words = codes_form(format.bits) == DOT_WORDS;
   char *codes = to + CODES_START, *end = codes + codes_row_codes(format);
-  float largest = largest_of(n, x), ends[2] = {largest / 127};
-  int32_t sums[2] = {0};
+  int32_t sums[2] = {0}, bits = largest_bits(n, x);
+  float largest, ends[2];
+  __builtin_memcpy(&largest, &bits, sizeof largest);
+  ends[0] = largest / 127;
   if (largest >= WEFT_CODES_LEAST && largest - largest == 0) {
     round_codes(words, n, x, 127 / largest, codes, sums);
-    codes += round_up(n, WEFT_LANES) * (words ? 2 : 1);
+    codes += round_up(n, CODES_STEP) * (words ? 2 : 1);
   } else {
     ends[0] = largest - largest; /* 0, or NaN */
   }
-  memset(codes, 0, (size_t)(end - codes));
+  if (codes < end) memset(codes, 0, (size_t)(end - codes));
   int32_t start = start_of(format, sums);
   ends[1] = ends[0] * (float)(sums[0] + sums[1]);
-  memcpy(to, &start, sizeof start);
-  memcpy(end, ends, sizeof ends);
+  __builtin_memcpy(to, &start, sizeof start);
+  __builtin_memcpy(end, ends, sizeof ends);
 }
 
 void WEFT_KERNEL_NAME(quantize_rows)(const weft_quantize_rows_args *args) {

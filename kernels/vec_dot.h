@@ -123,4 +123,50 @@ VEC_INLINE i32v i32v_of_pairs(i16v x) {
 #endif
 }
 
+/* ---- narrowing ------------------------------------------------------------------------------- */
+
+VEC_INLINE i32v i32v_max(i32v a, i32v b) {
+#if defined(WEFT_TARGET_AVX2)
+  return (i32v)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#elif defined(WEFT_TARGET_NEON)
+  return (i32v)vmaxq_s32((int32x4_t)a, (int32x4_t)b);
+#elif defined(__wasm_simd128__)
+  return (i32v)wasm_i32x4_max((v128_t)a, (v128_t)b);
+#else
+  return (a & (a > b)) | (b & ~(a > b));
+#endif
+}
+
+/* of each four lanes the order 0, 2, 1, 3 */
+VEC_INLINE i32v i32v_swap_middle(i32v x) {
+#if WEFT_LANES == 8
+  return __builtin_shufflevector(x, x, 0, 2, 1, 3, 4, 6, 5, 7);
+#else
+  return __builtin_shufflevector(x, x, 0, 2, 1, 3);
+#endif
+}
+
+/* the numbers of a, then those of b, which all fit 16 bits */
+VEC_INLINE i16v i16v_narrow(i32v a, i32v b) {
+#if defined(__wasm_simd128__)
+  return (i16v)wasm_i16x8_narrow_i32x4((v128_t)a, (v128_t)b);
+#elif WEFT_LANES == 8
+  return __builtin_shufflevector((i16v)a, (i16v)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+                                 26, 28, 30);
+#else
+  return __builtin_shufflevector((i16v)a, (i16v)b, 0, 2, 4, 6, 8, 10, 12, 14);
+#endif
+}
+
+/* stores numbers that fit 8 bits as bytes */
+VEC_INLINE void i16v_store_bytes(i16v x, void *to) {
+#if defined(__wasm_simd128__)
+  wasm_v128_store64_lane(to, wasm_i8x16_narrow_i16x8((v128_t)x, (v128_t)x), 0);
+#else
+  typedef int8_t bytes __attribute__((vector_size(WEFT_LANES * 2)));
+  bytes narrow = __builtin_convertvector(x, bytes);
+  __builtin_memcpy(to, &narrow, sizeof narrow);
+#endif
+}
+
 #endif
