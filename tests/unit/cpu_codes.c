@@ -33,7 +33,7 @@ typedef struct model {
   uint32_t bytes_count;
   weft_value_id weight;
   int64_t k, n;
-  double *dense; /* [k][n]: what the weight means */
+  double *dense; /* [n][k]: what the weight means */
 } model;
 
 static uint64_t below(model *m, uint64_t limit) {
@@ -158,7 +158,7 @@ static void fill_dense(model *m, const part *p, const tables *t, int64_t column)
     for (int64_t n = 0; n < p->n; n++) {
       uint64_t at = parameter_at(p, k, n),
                i = (uint64_t)(p->transposed ? n * p->k + k : k * p->n + n);
-      m->dense[k * m->n + column + n] =
+      m->dense[(column + n) * m->k + k] =
           (code_number(p, t->codes[i]) - (double)t->zeros[at]) * (double)t->scales[at];
     }
 }
@@ -239,7 +239,7 @@ static weft_value_id add_floats(model *m, const part *p, int64_t column) {
   for (int64_t i = 0; i < p->k * p->n; i++) {
     float value = some_number(m);
     put_number(bytes, (uint64_t)i, value, p->dtype);
-    m->dense[i / p->n * m->n + column + i % p->n] = (double)value;
+    m->dense[(column + i % p->n) * m->k + i / p->n] = (double)value;
   }
   return constant(m, p->dtype, 2, (int64_t[]){p->k, p->n}, bytes);
 }
@@ -294,15 +294,19 @@ static double size_of(double x) {
   return x < 0 ? -x : x;
 }
 
-/* The largest |a| of the block of k that holds column `k` of a row. */
-static double block_size(const bench *b, const weft_array *a, uint64_t row, int64_t k,
-                         int64_t block, int64_t columns) {
-  double largest = 0;
-  for (int64_t i = k / block * block; i < columns && i < (k / block + 1) * block; i++) {
-    double size = size_of((double)bench_f32(b, a, row * (uint64_t)columns + (uint64_t)i));
-    if (size > largest) largest = size;
+/* Row `row` of a, and for each element half a step of the grid of its block: the largest |a| of the
+ * block over 254. */
+static void read_row(const bench *b, const weft_array *a, uint64_t row, int64_t k, int64_t block,
+                     double *x, double *half_step) {
+  for (int64_t i = 0; i < k; i++)
+    x[i] = (double)bench_f32(b, a, row * (uint64_t)k + (uint64_t)i), half_step[i] = 0;
+  for (int64_t first = 0; first < k && block > 0; first += block) {
+    int64_t end = first + block < k ? first + block : k;
+    double largest = 0;
+    for (int64_t i = first; i < end; i++)
+      if (size_of(x[i]) > largest) largest = size_of(x[i]);
+    for (int64_t i = first; i < end; i++) half_step[i] = largest / 254;
   }
-  return largest;
 }
 
 /* Every element within its bound: that of sums in f32, and where rows were rounded half a step of
@@ -310,21 +314,30 @@ static double block_size(const bench *b, const weft_array *a, uint64_t row, int6
 static void check_product(const bench *b, const model *m, const weft_array *a, const weft_array *y,
                           int64_t block) {
   uint64_t wrong = 0, rows = a->elements / (uint64_t)m->k;
-  for (uint64_t row = 0; row < rows; row++)
+  double *x = malloc((size_t)m->k * 2 * sizeof *x), *half_step = x + m->k;
+  for (uint64_t row = 0; row < rows; row++) {
+    read_row(b, a, row, m->k, block, x, half_step);
     for (int64_t n = 0; n < m->n; n++) {
-      double sum = 0, sizes = 0, steps = 0, half_step = 0;
+      double sum = 0, sizes = 0, steps = 0;
       for (int64_t k = 0; k < m->k; k++) {
-        double x = (double)bench_f32(b, a, row * (uint64_t)m->k + (uint64_t)k);
-        double w = m->dense[k * m->n + n];
-        if (block > 0 && k % block == 0) half_step = block_size(b, a, row, k, block, m->k) / 254;
-        sum += x * w;
-        sizes += size_of(x * w);
-        steps += half_step * size_of(w);
+        double w = m->dense[n * m->k + k];
+        sum += x[k] * w;
+        sizes += size_of(x[k] * w);
+        steps += half_step[k] * size_of(w);
       }
       double error = size_of((double)bench_f32(b, y, row * (uint64_t)m->n + (uint64_t)n) - sum);
       wrong += !(error <= 1.001 * steps + 2e-5 * sizes + 1e-6);
     }
+  }
   CHECK_INT(wrong, 0);
+  free(x);
+}
+
+static void run_product(bench *b, const weft_array *a, const weft_array *w, bool rounded,
+                        const weft_array *y) {
+  weft_attributes attributes = {.matmul = {.int8_rows = rounded}};
+  const weft_array *inputs[] = {a, w};
+  CHECK_OK(bench_run(b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b->error);
 }
 
 /* Multiplies random rows with the packed weight, as floats or rounded. */
@@ -334,9 +347,7 @@ static void multiply(bench *b, const model *m, const weft_buffer *packed, int64_
   weft_array w = packed_array(m, packed);
   weft_array *a = bench_random(b, WEFT_F32, 3, (int64_t[]){batch, rows, m->k}, strides);
   weft_array *y = bench_array(b, WEFT_F32, 3, (int64_t[]){batch, rows, m->n}, BENCH_DENSE);
-  weft_attributes attributes = {.matmul = {.int8_rows = rounded}};
-  const weft_array *inputs[] = {a, &w};
-  CHECK_OK(bench_run(b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b->error);
+  run_product(b, a, &w, rounded, y);
   bool codes = header->kind == WEFT_PACKED_CODES;
   check_product(b, m, a, y, rounded && codes ? (int64_t)header->format.block : 0);
 }
@@ -347,6 +358,45 @@ static weft_buffer *pack_checked(bench *b, model *m) {
   CHECK_OK(pack(b, m, &packed, &layout), &b->error);
   if (CHECK(packed != NULL)) CHECK_INT(layout, WEFT_LAYOUT_CODES);
   return packed;
+}
+
+/* A device, and a weight packed for it. */
+typedef struct subject {
+  bench b;
+  model m;
+  weft_buffer *packed;
+  weft_array w;
+} subject;
+
+/* With an open device. */
+static void subject_pack(subject *s, const part *p, handing how) {
+  model_open(&s->m, p, 1, how, 5);
+  s->packed = pack_checked(&s->b, &s->m);
+  s->w = packed_array(&s->m, s->packed);
+}
+
+static void subject_open(subject *s, const part *p, handing how, uint32_t threads) {
+  bench_open(&s->b, NULL, threads);
+  subject_pack(s, p, how);
+}
+
+static void subject_close(subject *s) {
+  weft_buffer_release(&s->packed);
+  model_close(&s->m);
+  bench_close(&s->b);
+}
+
+/* [n][k] codes of four bits in blocks of 32, as decoders have them. */
+static part four_bits(int64_t k, int64_t n, zeros_kind zeros) {
+  return (part){.dtype = WEFT_U8,
+                .bits = 4,
+                .form = BLOCKS,
+                .zeros = zeros,
+                .transposed = true,
+                .scale_dtype = WEFT_F32,
+                .k = k,
+                .n = n,
+                .block = 32};
 }
 
 /* ---- forms ----------------------------------------------------------------------------------- */
@@ -437,91 +487,79 @@ static void test_floats(void) {
   bench_close(&b);
 }
 
-/* Larger than the pieces that a reader is asked for, in both orders; and many rows. */
-static void test_large(void) {
-  bench b;
-  bench_open(&b, NULL, 3);
-  part wide = {
-      .dtype = WEFT_I8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 700, .n = 9000};
-  part tall = {.dtype = WEFT_U8,
-               .bits = 4,
-               .form = BLOCKS,
-               .zeros = CODE_ZEROS,
-               .transposed = true,
-               .scale_dtype = WEFT_F16,
-               .k = 4000,
-               .n = 2500,
-               .block = 32};
-  part half = {.dtype = WEFT_F16, .k = 1100, .n = 2100};
-  check_part(&b, &wide, 1, BY_READER, 1);
-  check_part(&b, &tall, 1, BY_READER, 2);
-  check_part(&b, &half, 1, BY_READER, 3);
-  part p = {.dtype = WEFT_U8,
-            .bits = 4,
-            .form = BLOCKS,
-            .transposed = true,
-            .scale_dtype = WEFT_F32,
-            .k = 600,
-            .n = 70,
-            .block = 32};
-  model m;
-  model_open(&m, &p, 1, IN_MEMORY, 4);
-  weft_buffer *packed = pack_checked(&b, &m);
-  multiply(&b, &m, packed, 1, 300, false, BENCH_DENSE);
-  CHECK_TEXT(b.kernel, "gemm-q4-f32");
-  multiply(&b, &m, packed, 1, 300, true, BENCH_DENSE);
-  CHECK_TEXT(b.kernel, "gemm-q4-int8");
-  multiply(&b, &m, packed, 1, 1, true, BENCH_DENSE);
-  CHECK_TEXT(b.kernel, "gemv-q4-int8");
-  weft_buffer_release(&packed);
-  model_close(&m);
-  bench_close(&b);
+/* Larger than the pieces of 4 MiB that a reader is asked for: rows of codes and of floats. */
+static void test_pieces(void) {
+  part parts[] = {
+      {.dtype = WEFT_I8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 640, .n = 6700},
+      {.dtype = WEFT_F16, .k = 1030, .n = 2070}};
+  for (uint32_t i = 0; i < COUNT_OF(parts); i++) {
+    subject s;
+    subject_open(&s, &parts[i], BY_READER, 3);
+    multiply(&s.b, &s.m, s.packed, 1, 1, false, BENCH_DENSE);
+    subject_close(&s);
+  }
+}
+
+/* The other order, of which the peak is known too: never as numbers, nor all the codes as bytes.
+ * What packing holds beside the result is a piece of each source, and a panel. */
+static void test_memory(void) {
+  part p = four_bits(2048, 4224, CODE_ZEROS);
+  subject s;
+  subject_open(&s, &p, BY_READER, 3);
+  uint64_t packed = s.packed->bytes;
+  CHECK(weft_heap_use(&s.b.heap).bytes_peak <= packed + (6u << 20));
+  CHECK(weft_heap_use(&s.b.heap).bytes <= packed + 4096);
+  multiply(&s.b, &s.m, s.packed, 1, 1, false, BENCH_DENSE);
+  subject_close(&s);
+}
+
+static void test_many_rows(void) {
+  part p = four_bits(600, 70, NO_ZEROS);
+  subject s;
+  subject_open(&s, &p, IN_MEMORY, 3);
+  multiply(&s.b, &s.m, s.packed, 1, 300, false, BENCH_DENSE);
+  CHECK_TEXT(s.b.kernel, "gemm-q4-f32");
+  multiply(&s.b, &s.m, s.packed, 1, 300, true, BENCH_DENSE);
+  CHECK_TEXT(s.b.kernel, "gemm-q4-int8");
+  multiply(&s.b, &s.m, s.packed, 1, 1, true, BENCH_DENSE);
+  CHECK_TEXT(s.b.kernel, "gemv-q4-int8");
+  subject_close(&s);
 }
 
 /* ---- the product around it ------------------------------------------------------------------- */
 
-/* Bias and residual are added to each block, as for a weight of floats. */
-static void test_epilogue(void) {
-  bench b;
-  bench_open(&b, NULL, 2);
-  part p = {.dtype = WEFT_U8,
-            .bits = 4,
-            .form = BLOCKS,
-            .transposed = true,
-            .scale_dtype = WEFT_F32,
-            .k = 96,
-            .n = 75,
-            .block = 32};
+/* a * w + bias + residual, of which check_product sees the product. */
+static void check_epilogue(subject *s, int64_t rows, bool rounded, int64_t block) {
   weft_instruction code[] = {{.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {0, 1}},
                              {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {3, 2}}};
-  model m;
-  model_open(&m, &p, 1, IN_MEMORY, 5);
-  weft_buffer *packed = pack_checked(&b, &m);
-  weft_array w = packed_array(&m, packed);
+  weft_attributes attributes = {.matmul = {.int8_rows = rounded,
+                                           .expr = {.input_count = 3,
+                                                    .code_count = 2,
+                                                    .input_dtypes = {WEFT_F32, WEFT_F32, WEFT_F32},
+                                                    .code = code}}};
+  bench *b = &s->b;
+  uint64_t n = (uint64_t)s->m.n;
+  weft_array *a = bench_random(b, WEFT_F32, 2, (int64_t[]){rows, s->m.k}, BENCH_DENSE);
+  weft_array *bias = bench_random(b, WEFT_F32, 1, &s->m.n, BENCH_DENSE);
+  weft_array *residual = bench_random(b, WEFT_F32, 2, (int64_t[]){rows, s->m.n}, BENCH_DENSE);
+  weft_array *y = bench_array(b, WEFT_F32, 2, (int64_t[]){rows, s->m.n}, BENCH_DENSE);
+  const weft_array *inputs[] = {a, &s->w, bias, residual};
+  CHECK_OK(bench_run(b, WEFT_OP_MATMUL, &attributes, inputs, 4, y), &b->error);
+  for (uint64_t i = 0; i < y->elements; i++)
+    bench_set_f32(b, y, i,
+                  bench_f32(b, y, i) - bench_f32(b, residual, i) - bench_f32(b, bias, i % n));
+  check_product(b, &s->m, a, y, rounded ? block : 0);
+  bench_clear(b);
+}
+
+/* Bias and residual are added to each block, as for a weight of floats. */
+static void test_epilogue(void) {
+  part p = four_bits(96, 75, NO_ZEROS);
+  subject s;
+  subject_open(&s, &p, IN_MEMORY, 2);
   for (int64_t rows = 1; rows < 200; rows = rows * 3 + 1)
-    for (int rounded = 0; rounded < 2; rounded++) {
-      weft_attributes attributes = {
-          .matmul = {.int8_rows = rounded,
-                     .expr = {.input_count = 3,
-                              .code_count = 2,
-                              .input_dtypes = {WEFT_F32, WEFT_F32, WEFT_F32},
-                              .code = code}}};
-      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
-      weft_array *bias = bench_random(&b, WEFT_F32, 1, &m.n, BENCH_DENSE);
-      weft_array *residual = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
-      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
-      const weft_array *inputs[] = {a, &w, bias, residual};
-      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 4, y), &b.error);
-      for (uint64_t i = 0; i < y->elements; i++)
-        bench_set_f32(&b, y, i,
-                      bench_f32(&b, y, i) - bench_f32(&b, residual, i) -
-                          bench_f32(&b, bias, i % (uint64_t)m.n));
-      check_product(&b, &m, a, y, rounded ? p.block : 0);
-      bench_clear(&b);
-    }
-  weft_buffer_release(&packed);
-  model_close(&m);
-  bench_close(&b);
+    for (int rounded = 0; rounded < 2; rounded++) check_epilogue(&s, rows, rounded, p.block);
+  subject_close(&s);
 }
 
 /* Rows are rounded where the model allows it, unless the session says never or always. */
@@ -531,149 +569,100 @@ static void test_activations(void) {
                                              {"gemm-q4-int8", "gemm-q4-int8"}};
   part p = {.dtype = WEFT_U8, .bits = 4, .form = SINGLE, .scale_dtype = WEFT_F32, .k = 64, .n = 40};
   for (int activations = 0; activations < 3; activations++) {
-    bench b;
-    bench_open(&b, NULL, 1);
-    b.device->close(b.device);
+    subject s;
+    bench *b = &s.b;
+    bench_open(b, NULL, 1);
+    b->device->close(b->device);
     weft_session_options options = {.activations = (weft_activations)activations};
-    CHECK_OK(weft_cpu_open(b.runtime, &options, &b.heap, &b.device, &b.error), &b.error);
-    model m;
-    model_open(&m, &p, 1, IN_MEMORY, 11);
-    weft_buffer *packed = pack_checked(&b, &m);
-    weft_array w = packed_array(&m, packed);
+    CHECK_OK(weft_cpu_open(b->runtime, &options, &b->heap, &b->device, &b->error), &b->error);
+    subject_pack(&s, &p, IN_MEMORY);
     for (int allowed = 0; allowed < 2; allowed++) {
-      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){3, m.k}, BENCH_DENSE);
-      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){3, m.n}, BENCH_DENSE);
-      weft_attributes attributes = {.matmul = {.int8_rows = allowed}};
-      const weft_array *inputs[] = {a, &w};
-      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
-      CHECK_TEXT(b.kernel, expected[activations][allowed]);
+      weft_array *a = bench_random(b, WEFT_F32, 2, (int64_t[]){3, p.k}, BENCH_DENSE);
+      run_product(b, a, &s.w, allowed,
+                  bench_array(b, WEFT_F32, 2, (int64_t[]){3, p.n}, BENCH_DENSE));
+      CHECK_TEXT(b->kernel, expected[activations][allowed]);
     }
-    weft_buffer_release(&packed);
-    model_close(&m);
-    bench_close(&b);
+    subject_close(&s);
   }
+}
+
+/* The product of rows in f16 is that of the same rows in f32, rounded once. */
+static void check_half_rows(subject *s, int64_t rows, bool rounded) {
+  bench *b = &s->b;
+  int64_t k = s->m.k, n = s->m.n;
+  weft_array *a = bench_array(b, WEFT_F16, 2, (int64_t[]){rows, k}, BENCH_DENSE);
+  weft_array *same = bench_array(b, WEFT_F32, 2, (int64_t[]){rows, k}, BENCH_DENSE);
+  weft_array *y = bench_array(b, WEFT_F16, 2, (int64_t[]){rows, n}, BENCH_DENSE);
+  weft_array *wide = bench_array(b, WEFT_F32, 2, (int64_t[]){rows, n}, BENCH_DENSE);
+  for (uint64_t i = 0; i < a->elements; i++) {
+    float value = some_number(&s->m);
+    bench_set_f32(b, same, i, value);
+    put_number(bench_at(b, a, 0), i, value, WEFT_F16);
+  }
+  weft_array half = s->w;
+  half.dtype = WEFT_F16;
+  run_product(b, a, &half, rounded, y);
+  run_product(b, same, &s->w, rounded, wide);
+  uint16_t *expected = malloc(wide->elements * 2);
+  weft_kernels_find("reference", 0)
+      ->f32_to_f16((size_t)wide->elements, bench_at(b, wide, 0), expected);
+  CHECK(memcmp(expected, bench_at(b, y, 0), wide->elements * 2) == 0);
+  free(expected);
+  bench_clear(b);
 }
 
 /* Activations of 16 bits: made f32, or rounded to codes from there. */
 static void test_half_rows(void) {
-  bench b;
-  bench_open(&b, NULL, 3);
   part p = {.dtype = WEFT_U8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 64, .n = 40};
-  model m;
-  model_open(&m, &p, 1, IN_MEMORY, 6);
-  weft_buffer *packed = pack_checked(&b, &m);
-  weft_array w = packed_array(&m, packed);
-  w.dtype = WEFT_F16;
+  subject s;
+  subject_open(&s, &p, IN_MEMORY, 3);
   for (int64_t rows = 1; rows < 400; rows += 130)
-    for (int rounded = 0; rounded < 2; rounded++) {
-      weft_array *a = bench_array(&b, WEFT_F16, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
-      weft_array *same = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
-      weft_array *y = bench_array(&b, WEFT_F16, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
-      weft_array *wide = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
-      for (uint64_t i = 0; i < a->elements; i++) {
-        float value = some_number(&m);
-        bench_set_f32(&b, same, i, value);
-        put_number(bench_at(&b, a, 0), i, value, WEFT_F16);
-      }
-      weft_attributes attributes = {.matmul = {.int8_rows = rounded}};
-      const weft_array *inputs[] = {a, &w};
-      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
-      inputs[0] = same;
-      w.dtype = WEFT_F32;
-      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, wide), &b.error);
-      w.dtype = WEFT_F16;
-      const weft_kernels *kernels = weft_kernels_find("reference", 0);
-      uint16_t *expected = malloc(wide->elements * 2);
-      kernels->f32_to_f16((size_t)wide->elements, bench_at(&b, wide, 0), expected);
-      CHECK(memcmp(expected, bench_at(&b, y, 0), wide->elements * 2) == 0);
-      free(expected);
-      bench_clear(&b);
-    }
-  weft_buffer_release(&packed);
-  model_close(&m);
-  bench_close(&b);
+    for (int rounded = 0; rounded < 2; rounded++) check_half_rows(&s, rows, rounded);
+  subject_close(&s);
+}
+
+/* The products of a row, and of many, by floats and rounded: kept in `first` the first time, and
+ * compared with it then. */
+enum { PRODUCTS = 4 };
+static void compare_products(subject *s, uint8_t *first[PRODUCTS]) {
+  for (uint32_t i = 0; i < PRODUCTS; i++) {
+    int64_t rows = i % 2 ? 170 : 1;
+    weft_array *a = bench_random(&s->b, WEFT_F32, 2, (int64_t[]){rows, s->m.k}, BENCH_DENSE);
+    weft_array *y = bench_array(&s->b, WEFT_F32, 2, (int64_t[]){rows, s->m.n}, BENCH_DENSE);
+    run_product(&s->b, a, &s->w, i >= PRODUCTS / 2, y);
+    size_t bytes = (size_t)y->elements * 4;
+    if (first[i] == NULL)
+      first[i] = memcpy(malloc(bytes), bench_at(&s->b, y, 0), bytes);
+    else
+      CHECK(memcmp(first[i], bench_at(&s->b, y, 0), bytes) == 0);
+  }
 }
 
 /* To the last bit. */
 static void test_threads_do_not_matter(void) {
   static const uint32_t threads[] = {1, 2, 3, 8};
   part parts[] = {
-      {.dtype = WEFT_U8,
-       .bits = 4,
-       .form = BLOCKS,
-       .transposed = true,
-       .scale_dtype = WEFT_F32,
-       .k = 512,
-       .n = 1100,
-       .block = 32},
+      four_bits(512, 1100, NO_ZEROS),
       {.dtype = WEFT_I8, .bits = 8, .form = VECTOR, .scale_dtype = WEFT_F32, .k = 512, .n = 1100},
       {.dtype = WEFT_F16, .k = 512, .n = 1100}};
-  for (uint32_t shape = 0; shape < 12; shape++) {
-    uint8_t *first = NULL;
-    int64_t rows = shape % 2 ? 170 : 1;
+  for (uint32_t i = 0; i < COUNT_OF(parts); i++) {
+    uint8_t *first[PRODUCTS] = {NULL};
     for (uint32_t t = 0; t < COUNT_OF(threads); t++) {
-      bench b;
-      bench_open(&b, NULL, threads[t]);
-      model m;
-      model_open(&m, &parts[shape / 2 % 3], 1, IN_MEMORY, 7);
-      weft_buffer *packed = pack_checked(&b, &m);
-      weft_array w = packed_array(&m, packed);
-      weft_array *a = bench_random(&b, WEFT_F32, 2, (int64_t[]){rows, m.k}, BENCH_DENSE);
-      weft_array *y = bench_array(&b, WEFT_F32, 2, (int64_t[]){rows, m.n}, BENCH_DENSE);
-      weft_attributes attributes = {.matmul = {.int8_rows = shape >= 6}};
-      const weft_array *inputs[] = {a, &w};
-      CHECK_OK(bench_run(&b, WEFT_OP_MATMUL, &attributes, inputs, 2, y), &b.error);
-      size_t bytes = (size_t)y->elements * 4;
-      if (first == NULL) {
-        first = malloc(bytes);
-        memcpy(first, bench_at(&b, y, 0), bytes);
-      }
-      CHECK(memcmp(first, bench_at(&b, y, 0), bytes) == 0);
-      weft_buffer_release(&packed);
-      model_close(&m);
-      bench_close(&b);
+      subject s;
+      subject_open(&s, &parts[i], IN_MEMORY, threads[t]);
+      compare_products(&s, first);
+      subject_close(&s);
     }
-    free(first);
+    for (uint32_t k = 0; k < PRODUCTS; k++) free(first[k]);
   }
 }
 
-/* ---- memory and failures --------------------------------------------------------------------- */
-
-/* Never as numbers: what packing holds beside the result is a piece of each source, and a panel. */
-static void test_memory(void) {
-  bench b;
-  bench_open(&b, NULL, 1);
-  part p = {.dtype = WEFT_U8,
-            .bits = 4,
-            .form = BLOCKS,
-            .zeros = CODE_ZEROS,
-            .transposed = true,
-            .scale_dtype = WEFT_F32,
-            .k = 2048,
-            .n = 12288,
-            .block = 32};
-  model m;
-  model_open(&m, &p, 1, BY_READER, 8);
-  weft_buffer *packed = pack_checked(&b, &m);
-  CHECK(weft_heap_use(&b.heap).bytes_peak <= packed->bytes + (6u << 20));
-  CHECK(weft_heap_use(&b.heap).bytes <= packed->bytes + 4096);
-  weft_buffer_release(&packed);
-  model_close(&m);
-  bench_close(&b);
-}
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static void test_lack_of_memory(void) {
   bench b;
   bench_open(&b, NULL, 1);
-  part p = {.dtype = WEFT_U8,
-            .bits = 4,
-            .form = BLOCKS,
-            .zeros = CODE_ZEROS,
-            .transposed = true,
-            .scale_dtype = WEFT_F32,
-            .k = 64,
-            .n = 33,
-            .block = 32};
+  part p = four_bits(64, 33, CODE_ZEROS);
   model m;
   model_open(&m, &p, 1, BY_READER, 9);
   uint64_t before = weft_heap_use(&b.heap).bytes;
@@ -699,15 +688,7 @@ static void test_lack_of_memory(void) {
 static void test_broken_reader(void) {
   bench b;
   bench_open(&b, NULL, 1);
-  part p = {.dtype = WEFT_U8,
-            .bits = 4,
-            .form = BLOCKS,
-            .zeros = CODE_ZEROS,
-            .transposed = true,
-            .scale_dtype = WEFT_F32,
-            .k = 64,
-            .n = 33,
-            .block = 32};
+  part p = four_bits(64, 33, CODE_ZEROS);
   for (uint32_t broken = 0; broken < 3; broken++) {
     model m;
     model_open(&m, &p, 1, BY_READER, 9);
@@ -726,15 +707,8 @@ static void test_broken_reader(void) {
 
 /* Forms that the kernels cannot take are left as they are. */
 static void test_what_is_not_packed(void) {
-  part good = {.dtype = WEFT_U8,
-               .bits = 8,
-               .form = BLOCKS,
-               .transposed = true,
-               .scale_dtype = WEFT_F32,
-               .k = 64,
-               .n = 33,
-               .block = 32};
-  part small_block = good, along_rows = good;
+  part small_block = four_bits(64, 33, NO_ZEROS), along_rows = small_block;
+  small_block.bits = along_rows.bits = 8;
   small_block.block = 8;
   along_rows.form = VECTOR;
   along_rows.k = along_rows.n = 33;
@@ -759,12 +733,13 @@ int main(void) {
   CHECK_RUN(test_forms_reference);
   CHECK_RUN(test_parts);
   CHECK_RUN(test_floats);
-  CHECK_RUN(test_large);
+  CHECK_RUN(test_pieces);
+  CHECK_RUN(test_memory);
+  CHECK_RUN(test_many_rows);
   CHECK_RUN(test_epilogue);
   CHECK_RUN(test_activations);
   CHECK_RUN(test_half_rows);
   CHECK_RUN(test_threads_do_not_matter);
-  CHECK_RUN(test_memory);
   CHECK_RUN(test_lack_of_memory);
   CHECK_RUN(test_broken_reader);
   CHECK_RUN(test_what_is_not_packed);
