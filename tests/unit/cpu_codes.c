@@ -500,10 +500,10 @@ static void test_pieces(void) {
   }
 }
 
-/* The other order, of which the peak is known too: never as numbers, nor all the codes as bytes.
+/* The other order, of which the peak is known too: the source is never there as a whole.
  * What packing holds beside the result is a piece of each source, and a panel. */
 static void test_memory(void) {
-  part p = four_bits(2048, 4224, CODE_ZEROS);
+  part p = four_bits(2048, 5120, CODE_ZEROS);
   subject s;
   subject_open(&s, &p, BY_READER, 3);
   uint64_t packed = s.packed->bytes;
