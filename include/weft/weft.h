@@ -296,7 +296,25 @@ typedef enum weft_activations {
   WEFT_ACTIVATIONS_INT8 = 2, /* always rounded */
 } weft_activations;
 
+/* A GPU, by WebGPU. Sessions share it, and the kernels compiled for it. */
+typedef struct weft_gpu weft_gpu;
+
+typedef struct weft_gpu_options {
+  /* A part of the adapter's name or "null" (executes nothing; for tests); NULL: the fastest. */
+  const char *adapter;
+} weft_gpu_options;
+
+/* `options` may be NULL. WEFT_UNSUPPORTED: this build or machine has no WebGPU, and why. Close it
+ * when all sessions on it are closed. */
+weft_status weft_gpu_open(weft_runtime *runtime, const weft_gpu_options *options, weft_gpu **out,
+                          weft_error *error);
+void weft_gpu_close(weft_gpu **gpu);
+/* "vendor architecture, description", and what it can do beyond the baseline. Lives as long. */
+const char *weft_gpu_description(const weft_gpu *gpu);
+
 typedef struct weft_session_options {
+  /* Run on this GPU what it can run, on the CPU the rest. NULL: all on the CPU. */
+  weft_gpu *gpu;
   /* Names of rewrites to leave out, separated by commas; "all" for every optional one; NULL for
    * none. See weft_pass_name. */
   const char *disabled_passes;

@@ -30,6 +30,17 @@ weft_buffer *weft_buffer_defer(weft_heap *heap, const weft_source *source, uint6
   return make(heap, (weft_buffer){.bytes = bytes, .source = *source, .offset = offset});
 }
 
+weft_buffer *weft_buffer_on_device(weft_heap *heap, uint64_t bytes, weft_memory memory,
+                                   void (*close_memory)(void *user, weft_memory memory),
+                                   void *user) {
+  weft_buffer *buffer =
+      make(heap,
+           (weft_buffer){
+               .bytes = bytes, .memory = memory, .close_memory = close_memory, .close_user = user});
+  if (buffer == NULL) close_memory(user, memory);
+  return buffer;
+}
+
 weft_buffer *weft_buffer_retain(weft_buffer *buffer) {
   atomic_fetch_add_explicit(&buffer->references, 1, memory_order_relaxed);
   return buffer;
@@ -40,6 +51,7 @@ void weft_buffer_release(weft_buffer **buffer) {
   *buffer = NULL;
   if (last == NULL || atomic_fetch_sub_explicit(&last->references, 1, memory_order_acq_rel) > 1)
     return;
+  if (last->memory != 0) last->close_memory(last->close_user, last->memory);
   if (last->owned) weft_heap_release(last->heap, last->data, last->bytes);
   weft_heap_release(last->heap, last, sizeof *last);
 }

@@ -6,6 +6,9 @@
 
 #include "base/heap.h"
 
+/* The number of a piece of a device's own memory (a GPU buffer); 0: none, host memory. */
+typedef uint32_t weft_memory;
+
 typedef struct weft_buffer {
   _Atomic uint32_t references;
   weft_heap *heap; /* of this struct and of owned data */
@@ -14,6 +17,9 @@ typedef struct weft_buffer {
   bool owned;         /* data is the heap's */
   weft_source source; /* deferred: where it lies (nowhere: its bytes will be fed) ... */
   uint64_t offset;    /* ... and from which byte */
+  weft_memory memory; /* not 0: the bytes lie there, data is NULL */
+  void (*close_memory)(void *user, weft_memory memory); /* called when the buffer goes */
+  void *close_user;
 } weft_buffer;
 
 /* One reference is the caller's; NULL when there is no memory. */
@@ -21,6 +27,10 @@ weft_buffer *weft_buffer_new(weft_heap *heap, uint64_t bytes); /* own memory, un
 weft_buffer *weft_buffer_borrow(weft_heap *heap, const void *data, uint64_t bytes); /* not copied */
 weft_buffer *weft_buffer_defer(weft_heap *heap, const weft_source *source, uint64_t offset,
                                uint64_t bytes);
+/* Of `bytes` in a device's memory, which it takes over. */
+weft_buffer *weft_buffer_on_device(weft_heap *heap, uint64_t bytes, weft_memory memory,
+                                   void (*close_memory)(void *user, weft_memory memory),
+                                   void *user);
 weft_buffer *weft_buffer_retain(weft_buffer *buffer);
 void weft_buffer_release(weft_buffer **buffer);
 

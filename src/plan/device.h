@@ -35,6 +35,37 @@ struct weft_device {
                          weft_error *error);
 
   void (*close)(weft_device *device);
+
+  /* ---- devices with memory of their own (a GPU); all NULL for one that works in host memory ----
+   */
+
+  /* Runs the nodes that this device refuses, and constants while the graph is rewritten. */
+  const weft_device *host;
+  /* NULL: the node runs on the device. Else why not, as a clause ("i64 arithmetic"). Follows from
+   * operator, attributes and types, not from extents. */
+  const char *(*refuses)(const weft_device *device, const weft_graph *graph, const weft_node *node);
+  /* Input number `input` of a node that runs here is a parameter: it must be known on the host
+   * while `prepare` is called (axes, shapes). */
+  bool (*is_parameter)(const weft_device *device, const weft_node *node, uint32_t input);
+
+  /* Zeroed. Sizes and offsets are multiples of 4; a piece has room for its last 16 bytes. */
+  weft_status (*memory_open)(const weft_device *device, uint64_t bytes, weft_memory *out,
+                             weft_error *error);
+  void (*memory_close)(const weft_device *device, weft_memory memory);
+  /* These take effect in the order of the calls, with the runs between them. */
+  weft_status (*memory_write)(const weft_device *device, weft_memory memory, uint64_t offset,
+                              const void *bytes, uint64_t length, weft_error *error);
+  weft_status (*memory_copy)(const weft_device *device, weft_memory from, uint64_t from_offset,
+                             weft_memory to, uint64_t to_offset, uint64_t length,
+                             weft_error *error);
+  /* A constant's bytes to device memory, in pieces from wherever they are; *out has one reference.
+   */
+  weft_status (*upload)(const weft_device *device, const weft_value *value, weft_heap *heap,
+                        weft_buffer **out, weft_error *error);
+  /* WEFT_PENDING while kernels that were asked for are being compiled. */
+  weft_status (*ready)(const weft_device *device, weft_error *error);
+  /* Lets callbacks run; with `wait`, blocks until something may have changed, where it can. */
+  weft_status (*poll)(const weft_device *device, bool wait, weft_error *error);
 };
 
 typedef struct weft_step_profile {
@@ -45,7 +76,8 @@ typedef struct weft_step_profile {
 typedef struct weft_execution {
   const weft_runtime *runtime;
   const weft_plan *plan;
-  uint8_t *const *bases; /* by slot */
+  uint8_t *const *bases;       /* by slot: host memory */
+  const weft_memory *memories; /* by slot: the device's; NULL where it has none of its own */
   uint32_t next_step;
   const _Atomic bool *cancel; /* checked between steps */
   uint64_t deadline_ns;       /* by the runtime's clock; 0: none */

@@ -14,8 +14,9 @@ struct weft_execution;
 struct weft_planner;
 struct weft_step;
 
-/* Where an array that is not constant lies: an index into weft_execution.bases. */
-#define WEFT_SLOT_ARENA 0u /* the activation arena; 1 + i: input i; 1 + inputs + i: output i */
+/* Where an array that is not constant lies: an index into weft_execution.bases. 0 is the activation
+ * arena; 1 + i: input i; 1 + inputs + i: output i; after them the pieces of the pool. */
+#define WEFT_SLOT_ARENA 0u
 
 /* A strided array, its place fixed. Element 0 is at constant, or at bases[slot] + offset. */
 typedef struct weft_array {
@@ -29,6 +30,9 @@ typedef struct weft_array {
   weft_layout layout; /* of a constant */
   uint32_t slot;
   uint64_t offset; /* bytes */
+  /* The elements lie in the device's own memory: `memory` (constants), else that of the slot. */
+  bool on_device;
+  weft_memory memory;
 } weft_array;
 
 typedef weft_status weft_step_fn(const struct weft_step *step,
@@ -36,10 +40,12 @@ typedef weft_status weft_step_fn(const struct weft_step *step,
 
 /* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element
  * counts, row-major order); its node is the one that needed it, NULL where an input or constant is
- * an output. */
+ * an output. Where one of the two is in the device's memory and the other is not, both are dense:
+ * an upload or a download. */
 typedef struct weft_step {
   const weft_node *node;
   bool is_copy;
+  bool on_device; /* runs on the device itself; false: on the host, with host arrays alone */
   uint32_t input_count, output_count;
   const weft_array **inputs;  /* NULL: optional input left out */
   const weft_array **outputs; /* dense */
@@ -50,8 +56,10 @@ typedef struct weft_step {
   double flops;       /* 0: not counted */
   double bytes;       /* of weights and caches read; 0: not counted */
   uint64_t scratch_bytes;
-  /* Set by the planner: where the scratch lies in the activation arena. */
+  /* Set by the planner: where the scratch lies in the activation arena, or (on_device) the slot of
+   * the memory that is all scratch. */
   uint64_t scratch_offset;
+  uint32_t scratch_slot;
 } weft_step;
 
 typedef struct weft_plan {
@@ -64,7 +72,12 @@ typedef struct weft_plan {
   const weft_array **inputs;  /* by graph input; NULL: not used */
   const weft_array **outputs; /* by graph output: shape and type; NULL: not asked for */
   uint64_t arena_bytes;       /* activations and scratch */
-  uint64_t arena_bytes_live;  /* the most that is live at once: what a perfect packing would need */
+  /* Pieces of the device's memory for activations and scratch, shared by their lifetimes: piece p
+   * has slot 1 + inputs + outputs + p. What is uploaded has a piece that no earlier step touches,
+   * so that uploads need not wait for steps. */
+  uint64_t *pool_bytes;
+  uint32_t pool_count;
+  uint64_t arena_bytes_live; /* the most that is live at once: what a perfect packing would need */
   struct weft_planner *planner; /* what a refresh needs; NULL: the plan is for one request only */
   bool *moving;   /* by place in the signature: the extents that grow together; NULL: none do */
   int64_t room;   /* by how much they may still grow in the memory that was laid out */
@@ -80,6 +93,8 @@ typedef struct weft_plan_request {
   const int64_t *const *dims; /* by graph input: `rank` extents each */
   const uint32_t *ranks;
   const bool *wanted; /* by graph output */
+  /* By graph input and output: fed, or wanted, in the device's memory. NULL: none is. */
+  const bool *inputs_on_device, *outputs_on_device;
   /* By graph output, NULL where none is a cache. WEFT_NO_CACHE; 0: a cache in a new buffer, the
    * past comes dense; else the past lies in place in a buffer of that capacity. */
   const int64_t *cache_rows;

@@ -67,7 +67,10 @@ static bool serves(weft_bound_plan *bound, const weft_plan_request *request,
 }
 
 weft_status weft_session_find_plan(weft_session *session, weft_error *error) {
-  weft_plan_request request = {session->dims, session->ranks, session->wanted, session->cache_rows};
+  weft_plan_request request = {.dims = session->dims,
+                               .ranks = session->ranks,
+                               .wanted = session->wanted,
+                               .cache_rows = session->cache_rows};
   weft_bound_plan *bound = session->current, *near = NULL;
   if (!bound || !serves(bound, &request, &near)) {
     weft_bound_plan *tried = bound;
