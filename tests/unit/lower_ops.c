@@ -118,7 +118,7 @@ static void test_reductions(void) {
   CHECK_CASES(cases, "");
 }
 
-static void test_normalisation(void) {
+static void test_softmax(void) {
   static const operator_case cases[] = {
       {12, "Softmax", "f32[2,3,4]", "", 1, "%1 f32[2,3,4] = softmax(%0) axis=1 to_end\n"},
       {13, "Softmax", "f32[2,3,4]", "", 1, "%1 f32[2,3,4] = softmax(%0) axis=-1\n"},
@@ -139,6 +139,12 @@ static void test_normalisation(void) {
        "%8 f32[n,12] = map(%7, %2) {f32(equal(x0, x1))}\n"
        "%9 i64[3] {n,3,4} = shape(%0) end=3\n"
        "%10 f32[n,3,4] = view.reshape(%8, %9)\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
+static void test_normalisation(void) {
+  static const operator_case cases[] = {
       {17, "LayerNormalization", "f32[n,4] f32[4] f32[4]", "epsilon=0.5", 1,
        "%3 f32[n,4] = norm.layer(%0, %1, %2) axis=-1 epsilon=0.5\n"},
       {17, "LayerNormalization", "f32[n,4] f32[4]", "", 3,
@@ -168,6 +174,12 @@ static void test_normalisation(void) {
        "%9 f32[3,1] = view.unsqueeze(%1) axes=1\n"
        "%10 f32[3,1] = view.unsqueeze(%2) axes=1\n"
        "%11 f32[n,3,4] = map(%8, %9, %10) {add(mul(x0, x1), x2)}\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
+static void test_group_normalisation(void) {
+  static const operator_case cases[] = {
       {18, "GroupNormalization", "f32[n,4,5] f32[2] f32[2]", "num_groups=2 epsilon=0.5", 1,
        "%4 f32[n,2,10] = view.reshape(%0, %3)\n"
        "%5 f32[n,2,1] = reduce.mean(%4) axes=2 keep_dims\n"
@@ -235,12 +247,24 @@ static void test_views(void) {
        "%8 i64[2] = map(%7, %1) {mul(x0, x1)}\n"
        "%9 f32[?1,n,?2,3] = view.expand(%6, %5)\n"
        "%10 f32[?3,?4] = view.reshape(%9, %8)\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
+static void test_rearrangement(void) {
+  static const operator_case cases[] = {
       {13, "Concat", "f32[2,n] f32[2,m]", "axis=-1", 1, "%2 f32[2,n+m] = concat(%0, %1) axis=-1\n"},
       {13, "Gather", "f32[4,5] i64[n]", "axis=1", 1, "%2 f32[4,n] = gather(%0, %1) axis=1\n"},
       {13, "GatherElements", "f32[4,5] i64[4,2]", "axis=1", 1,
        "%2 f32[4,2] = gather_elements(%0, %1) axis=1\n"},
       {10, "Pad", "f32[4]", "pads=[1,2] value=0.5 mode=constant", 1,
        "%3 f32[7] = pad.constant(%0, %1, %2)\n"},
+  };
+  CHECK_CASES(cases, "");
+}
+
+static void test_depth_and_space(void) {
+  static const operator_case cases[] = {
       {13, "DepthToSpace", "f32[n,8,h,w]", "blocksize=2", 1,
        "%2 i64[1] {n} = shape(%0) end=1\n"
        "%3 i64[2] {h,w} = shape(%0) start=2 end=4\n"
@@ -439,8 +463,12 @@ int main(void) {
   CHECK_RUN(test_activations);
   CHECK_RUN(test_products);
   CHECK_RUN(test_reductions);
+  CHECK_RUN(test_softmax);
   CHECK_RUN(test_normalisation);
+  CHECK_RUN(test_group_normalisation);
   CHECK_RUN(test_views);
+  CHECK_RUN(test_rearrangement);
+  CHECK_RUN(test_depth_and_space);
   CHECK_RUN(test_making);
   CHECK_RUN(test_attention);
   CHECK_RUN(test_rotary);

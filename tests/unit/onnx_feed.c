@@ -168,6 +168,40 @@ static weft_status open_model(weft_runtime *runtime, const proto *file, sizes *s
   return status;
 }
 
+/* A model's bytes, a runtime, and what its loader may need. */
+typedef struct feeding {
+  proto file;
+  weft_runtime *runtime;
+  sizes s;
+  weft_model_options options;
+  weft_loader *loader;
+  weft_model *model;
+  weft_error error;
+} feeding;
+
+static void feeding_open(feeding *f, proto file) {
+  *f = (feeding){.file = file, .runtime = open_runtime(NULL)};
+  f->options = (weft_model_options){.resolve = resolve, .resolve_user = &f->s};
+}
+
+/* With a loader that has seen all of the model's own bytes, and waits for others. */
+static void feeding_start(feeding *f, proto file, bool pieces) {
+  feeding_open(f, file);
+  CHECK_OK(open_loader(f->runtime, &f->file, &f->options, pieces, &f->loader, &f->error),
+           &f->error);
+}
+
+static void check_pending(feeding *f) {
+  CHECK_INT(weft_loader_finish(&f->loader, &f->model, &f->error), WEFT_PENDING);
+}
+
+static void feeding_close(feeding *f) {
+  weft_model_close(&f->model);
+  weft_loader_close(&f->loader);
+  weft_runtime_close(&f->runtime);
+  proto_free(&f->file);
+}
+
 static weft_status run(weft_runtime *runtime, weft_model *model, int64_t columns, weft_tensor **x,
                        weft_session **session, const float **y, weft_error *error) {
   int64_t dims[] = {1, columns};
@@ -199,22 +233,20 @@ static void check_linear(weft_runtime *runtime, weft_model *model) {
 
 static void test_any_pieces(void) {
   static const size_t sizes_of_pieces[] = {1 << 20, 65536, 1000, 7};
-  proto file = linear_model("Reshape");
-  weft_runtime *runtime = open_runtime(NULL);
-  uint64_t held = weft_runtime_memory(runtime).bytes;
+  feeding f;
+  feeding_open(&f, linear_model("Reshape"));
+  uint64_t held = weft_runtime_memory(f.runtime).bytes;
   for (size_t i = 0; i < 8; i++) {
-    sizes s = {.far = i % 4 ? 0 : FAR_BYTES};
-    weft_model *model;
-    weft_error error;
-    size_t piece = sizes_of_pieces[i / 2];
-    if (!CHECK_OK(open_model(runtime, &file, &s, i % 2, piece, &model, &error), &error)) continue;
-    CHECK_INT(s.calls, 2); /* once for each location */
-    check_linear(runtime, model);
-    weft_model_close(&model);
-    CHECK_INT(weft_runtime_memory(runtime).bytes, held);
+    f.s = (sizes){.far = i % 4 ? 0 : FAR_BYTES};
+    weft_status status =
+        open_model(f.runtime, &f.file, &f.s, i % 2, sizes_of_pieces[i / 2], &f.model, &f.error);
+    if (!CHECK_OK(status, &f.error)) continue;
+    CHECK_INT(f.s.calls, 2); /* once for each location */
+    check_linear(f.runtime, f.model);
+    weft_model_close(&f.model);
+    CHECK_INT(weft_runtime_memory(f.runtime).bytes, held);
   }
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  feeding_close(&f);
 }
 
 static void check_wanted(const weft_loader *loader, const char *location, uint64_t offset,
@@ -226,148 +258,121 @@ static void check_wanted(const weft_loader *loader, const char *location, uint64
   CHECK_INT(wanted.length, length);
 }
 
+static weft_status feed_far(feeding *f, uint32_t file, uint64_t offset, const uint8_t *bytes,
+                            size_t length) {
+  return weft_loader_feed_external(f->loader, file, offset, bytes, length, &f->error);
+}
+
+static void feed_wanted(feeding *f, size_t piece) {
+  weft_wanted wanted;
+  CHECK(weft_loader_wanted(f->loader, &wanted));
+  CHECK_OK(feed_range(f->loader, &wanted, piece, &f->error), &f->error);
+}
+
 /* Small tensors first, then the graph, then the large ones; a range goes on where it stopped. */
 static void test_order(void) {
-  proto file = linear_model("Reshape");
-  weft_runtime *runtime = open_runtime(NULL);
-  sizes s = {0};
-  weft_model_options options = {.resolve = resolve, .resolve_user = &s};
-  weft_loader *loader;
-  weft_model *model;
+  feeding f;
   weft_wanted wanted;
-  weft_error error;
-  CHECK_OK(open_loader(runtime, &file, &options, false, &loader, &error), &error);
-  CHECK_INT(weft_loader_weight_bytes(loader), WEIGHT_BYTES + 2 * N * 4 + 16);
-  CHECK(!weft_loader_wanted(loader, &wanted));
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING);
-  check_wanted(loader, "far", BIAS_AT, N * 4);
-  CHECK(weft_loader_wanted(loader, &wanted));
-  uint32_t far_number = wanted.file;
-  CHECK_OK(weft_loader_feed_external(loader, far_number, BIAS_AT, far_file + BIAS_AT, 100, &error),
-           &error);
-  check_wanted(loader, "far", BIAS_AT + 100, N * 4 - 100);
+  feeding_start(&f, linear_model("Reshape"), false);
+  CHECK_INT(weft_loader_weight_bytes(f.loader), WEIGHT_BYTES + 2 * N * 4 + 16);
+  CHECK(!weft_loader_wanted(f.loader, &wanted));
+  check_pending(&f);
+  check_wanted(f.loader, "far", BIAS_AT, N * 4);
+  CHECK(weft_loader_wanted(f.loader, &wanted));
+  CHECK_OK(feed_far(&f, wanted.file, BIAS_AT, far_file + BIAS_AT, 100), &f.error);
+  check_wanted(f.loader, "far", BIAS_AT + 100, N * 4 - 100);
   /* what lies elsewhere is passed over */
-  CHECK_OK(weft_loader_feed_external(loader, far_number, BIAS_AT + 200, far_file, 300, &error),
-           &error);
-  CHECK_OK(weft_loader_feed_external(loader, far_number, 0, far_file, 1000, &error), &error);
-  CHECK_OK(weft_loader_feed_external(loader, 77, BIAS_AT + 100, far_file, 300, &error), &error);
-  check_wanted(loader, "far", BIAS_AT + 100, N * 4 - 100);
-  CHECK(weft_loader_wanted(loader, &wanted));
-  CHECK_OK(feed_range(loader, &wanted, 1 << 20, &error), &error);
-  check_wanted(loader, "near", 8, 16);
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING); /* too soon: no harm */
-  CHECK(weft_loader_wanted(loader, &wanted));
-  CHECK_OK(feed_range(loader, &wanted, 3, &error), &error);
-  CHECK(!weft_loader_wanted(loader, &wanted));
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING);
-  check_wanted(loader, "far", WEIGHT_AT, WEIGHT_BYTES);
-  CHECK(weft_loader_wanted(loader, &wanted));
-  CHECK_OK(feed_range(loader, &wanted, 5000, &error), &error);
-  CHECK_OK(weft_loader_finish(&loader, &model, &error), &error);
-  CHECK(loader == NULL);
-  check_linear(runtime, model);
-  weft_model_close(&model);
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  CHECK_OK(feed_far(&f, wanted.file, BIAS_AT + 200, far_file, 300), &f.error);
+  CHECK_OK(feed_far(&f, wanted.file, 0, far_file, 1000), &f.error);
+  CHECK_OK(feed_far(&f, 77, BIAS_AT + 100, far_file, 300), &f.error);
+  check_wanted(f.loader, "far", BIAS_AT + 100, N * 4 - 100);
+  feed_wanted(&f, 1 << 20);
+  check_wanted(f.loader, "near", 8, 16);
+  check_pending(&f); /* too soon: no harm */
+  feed_wanted(&f, 3);
+  CHECK(!weft_loader_wanted(f.loader, &wanted));
+  check_pending(&f);
+  check_wanted(f.loader, "far", WEIGHT_AT, WEIGHT_BYTES);
+  feed_wanted(&f, 5000);
+  CHECK_OK(weft_loader_finish(&f.loader, &f.model, &f.error), &f.error);
+  CHECK(f.loader == NULL);
+  check_linear(f.runtime, f.model);
+  feeding_close(&f);
 }
 
 /* A server that knows no ranges sends each file as a whole; early or late makes no difference. */
 static void test_whole_files(void) {
-  proto file = linear_model("Reshape");
-  weft_runtime *runtime = open_runtime(NULL);
-  sizes s = {0};
-  weft_model_options options = {.resolve = resolve, .resolve_user = &s};
-  weft_loader *loader;
-  weft_model *model;
+  feeding f;
   weft_wanted wanted;
-  weft_error error;
-  CHECK_OK(open_loader(runtime, &file, &options, true, &loader, &error), &error);
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING);
-  while (weft_loader_wanted(loader, &wanted)) {
+  feeding_start(&f, linear_model("Reshape"), true);
+  check_pending(&f);
+  while (weft_loader_wanted(f.loader, &wanted)) {
     wanted.length += wanted.offset;
     wanted.offset = 0;
-    CHECK_OK(feed_range(loader, &wanted, 9999, &error), &error);
+    CHECK_OK(feed_range(f.loader, &wanted, 9999, &f.error), &f.error);
   }
-  CHECK_OK(weft_loader_finish(&loader, &model, &error), &error);
-  check_linear(runtime, model);
-  weft_model_close(&model);
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  CHECK_OK(weft_loader_finish(&f.loader, &f.model, &f.error), &f.error);
+  check_linear(f.runtime, f.model);
+  feeding_close(&f);
 }
 
 static void test_sparse(void) {
-  proto file = sparse_model();
+  feeding f;
   int64_t indices[SET];
   for (int64_t i = 0; i < SET; i++) indices[i] = 2 * i;
   memcpy(far_file, indices, sizeof indices);
-  weft_runtime *runtime = open_runtime(NULL);
-  sizes s = {0};
-  weft_model *model;
   weft_session *session = NULL;
   weft_tensor *x = NULL;
   const float *y;
-  weft_error error;
-  if (CHECK_OK(open_model(runtime, &file, &s, true, 1000, &model, &error), &error) &&
-      CHECK_OK(run(runtime, model, SPARSE, &x, &session, &y, &error), &error))
+  feeding_open(&f, sparse_model());
+  weft_error *error = &f.error;
+  if (CHECK_OK(open_model(f.runtime, &f.file, &f.s, true, 1000, &f.model, error), error) &&
+      CHECK_OK(run(f.runtime, f.model, SPARSE, &x, &session, &y, error), error))
     for (int i = 0; i < SPARSE; i++) CHECK(y[i] == (float)(i + 1 + (i % 2 ? 0 : i / 2)));
   weft_tensor_close(&x);
   weft_session_close(&session);
-  weft_model_close(&model);
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  feeding_close(&f);
   fill_files();
 }
 
 /* The graph is judged before the large tensors are asked for. */
 static void test_bad_graph(void) {
-  proto file = linear_model("NoSuchOperator");
-  weft_runtime *runtime = open_runtime(NULL);
-  sizes s = {0};
-  weft_model_options options = {.resolve = resolve, .resolve_user = &s};
-  weft_loader *loader;
-  weft_model *model;
+  feeding f;
   weft_wanted wanted;
-  weft_error error;
-  CHECK_OK(open_loader(runtime, &file, &options, false, &loader, &error), &error);
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING);
-  while (weft_loader_wanted(loader, &wanted)) {
+  feeding_start(&f, linear_model("NoSuchOperator"), false);
+  check_pending(&f);
+  while (weft_loader_wanted(f.loader, &wanted)) {
     CHECK(wanted.length < WEIGHT_BYTES);
-    CHECK_OK(feed_range(loader, &wanted, 1 << 20, &error), &error);
+    feed_wanted(&f, 1 << 20);
   }
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_UNSUPPORTED);
-  CHECK(strstr(error.message, "NoSuchOperator"));
-  CHECK(!weft_loader_wanted(loader, &wanted));
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_INVALID_ARGUMENT);
-  CHECK_INT(weft_loader_feed_external(loader, 0, 0, far_file, 10, &error), WEFT_INVALID_ARGUMENT);
-  CHECK_TEXT(error.message, "the loader has failed before");
-  weft_loader_close(&loader);
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  CHECK_INT(weft_loader_finish(&f.loader, &f.model, &f.error), WEFT_UNSUPPORTED);
+  CHECK(strstr(f.error.message, "NoSuchOperator"));
+  CHECK(!weft_loader_wanted(f.loader, &wanted));
+  CHECK_INT(weft_loader_finish(&f.loader, &f.model, &f.error), WEFT_INVALID_ARGUMENT);
+  CHECK_INT(feed_far(&f, 0, 0, far_file, 10), WEFT_INVALID_ARGUMENT);
+  CHECK_TEXT(f.error.message, "the loader has failed before");
+  feeding_close(&f);
 }
 
 static void test_refused(void) {
-  proto file = linear_model("Reshape");
-  weft_runtime *runtime = open_runtime(NULL);
-  sizes s = {.far = FAR_BYTES - 1};
-  weft_model_options options = {.resolve = resolve, .resolve_user = &s};
-  weft_source source = {.size = file.length, .bytes = file.bytes};
-  weft_model *model;
-  weft_loader *loader;
-  weft_error error;
-  CHECK_INT(open_model(runtime, &file, &s, true, 1, &model, &error), WEFT_INVALID_MODEL);
-  CHECK_TEXT(error.message, "tensor 'b': external data: 2048 bytes at 335168 lie outside of 'far', "
-                            "which has 337215 bytes");
-  s.far = 0;
-  CHECK_INT(weft_model_open(runtime, &source, &options, &model, &error), WEFT_INVALID_ARGUMENT);
-  CHECK_TEXT(error.message, "the resolver wants to feed external data, which takes a loader");
-  CHECK_OK(open_loader(runtime, &file, &options, true, &loader, &error), &error);
-  CHECK_INT(weft_loader_finish(&loader, &model, &error), WEFT_PENDING);
-  CHECK_INT(weft_loader_feed_external(loader, 0, UINT64_MAX, far_file, 2, &error),
+  feeding f;
+  feeding_open(&f, linear_model("Reshape"));
+  weft_source source = {.size = f.file.length, .bytes = f.file.bytes};
+  f.s.far = FAR_BYTES - 1;
+  CHECK_INT(open_model(f.runtime, &f.file, &f.s, true, 1, &f.model, &f.error), WEFT_INVALID_MODEL);
+  CHECK_TEXT(f.error.message,
+             "tensor 'b': external data: 2048 bytes at 335168 lie outside of 'far', "
+             "which has 337215 bytes");
+  f.s.far = 0;
+  CHECK_INT(weft_model_open(f.runtime, &source, &f.options, &f.model, &f.error),
             WEFT_INVALID_ARGUMENT);
-  CHECK_TEXT(error.message, "external data: the offset 18446744073709551615 is too large");
-  weft_loader_close(&loader);
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  CHECK_TEXT(f.error.message, "the resolver wants to feed external data, which takes a loader");
+  feeding_close(&f);
+  feeding_start(&f, linear_model("Reshape"), true);
+  check_pending(&f);
+  CHECK_INT(feed_far(&f, 0, UINT64_MAX, far_file, 2), WEFT_INVALID_ARGUMENT);
+  CHECK_TEXT(f.error.message, "external data: the offset 18446744073709551615 is too large");
+  feeding_close(&f);
 }
 
 typedef struct progress_log {
@@ -384,27 +389,23 @@ static bool note_progress(void *user, uint64_t done, uint64_t total) {
 }
 
 static void test_progress(void) {
-  proto file = linear_model("Reshape");
-  weft_runtime *runtime = open_runtime(NULL);
-  uint64_t held = weft_runtime_memory(runtime).bytes;
-  uint64_t total = file.length + WEIGHT_BYTES + 2 * N * 4 + 16;
+  feeding f;
+  feeding_open(&f, linear_model("Reshape"));
+  uint64_t held = weft_runtime_memory(f.runtime).bytes;
+  uint64_t total = f.file.length + WEIGHT_BYTES + 2 * N * 4 + 16;
   for (uint64_t cancel_at = 0; cancel_at < 4; cancel_at++) {
     progress_log log = {.cancel_at = cancel_at};
-    weft_model_options options = {resolve, &log, note_progress, &log, 0};
-    weft_loader *loader = NULL;
-    weft_model *model = NULL;
-    weft_error error;
-    weft_status status = open_loader(runtime, &file, &options, true, &loader, &error);
-    if (status == WEFT_OK) status = finish(&loader, 10000, &model, &error);
+    f.options = (weft_model_options){resolve, &log, note_progress, &log, 0};
+    weft_status status = open_loader(f.runtime, &f.file, &f.options, true, &f.loader, &f.error);
+    if (status == WEFT_OK) status = finish(&f.loader, 10000, &f.model, &f.error);
     CHECK_INT(status, cancel_at ? WEFT_CANCELLED : WEFT_OK);
     if (!cancel_at) CHECK_INT(log.done, total);
     if (!cancel_at) CHECK_INT(log.total, total);
-    weft_model_close(&model);
-    weft_loader_close(&loader);
-    CHECK_INT(weft_runtime_memory(runtime).bytes, held);
+    weft_model_close(&f.model);
+    weft_loader_close(&f.loader);
+    CHECK_INT(weft_runtime_memory(f.runtime).bytes, held);
   }
-  weft_runtime_close(&runtime);
-  proto_free(&file);
+  feeding_close(&f);
 }
 
 /* The allocator refuses from the n-th call on, for each n. */
