@@ -140,7 +140,8 @@ static weft_plan_request make_request(const generator *g, request *r, int64_t t)
       r->dims[i][k] = WEFT_DIM_IS_SYMBOL(shape->dims[k]) ? t : shape->dims[k];
   }
   for (int i = 0; i < 8; i++) r->wanted[i] = true, r->cache_rows[i] = WEFT_NO_CACHE;
-  return (weft_plan_request){r->lists, r->ranks, r->wanted, r->cache_rows};
+  return (weft_plan_request){
+      .dims = r->lists, .ranks = r->ranks, .wanted = r->wanted, .cache_rows = r->cache_rows};
 }
 
 /* What a new plan for t computes. False: there is none. */
