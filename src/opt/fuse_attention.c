@@ -7,13 +7,12 @@
  * in too, and heads of k and v that were repeated for several of q are taken once. */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/placing.h"
 
 typedef struct fusion {
   weft_graph *graph;
-  weft_arena arena;
-  weft_users users;     /* of the values before any rewrite: the added ones have one user each */
-  weft_node_id *before; /* by node that was added: where it belongs */
-  uint32_t added;
+  weft_placing placing;
+  weft_users users; /* of the values before any rewrite: the added ones have one user each */
   weft_error *error;
 } fusion;
 
@@ -178,49 +177,29 @@ static bool match_attention(const fusion *fuse, const weft_node *node, attention
   return true;
 }
 
-/* Notes that the newest node belongs before `anchor`, and infers it. */
-static weft_status place(fusion *fuse, weft_node_id anchor) {
-  weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
-  if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
-  *before = anchor;
-  weft_inference facts = weft_inference_at_load(fuse->graph);
-  return weft_infer_node(&facts, fuse->graph->node_count - 1, fuse->error);
-}
-
-static weft_status add_node(fusion *fuse, weft_op op, weft_value_id input, weft_node_id anchor,
-                            weft_node **out) {
-  const weft_node *at = &fuse->graph->nodes[anchor];
-  return weft_graph_add_node(fuse->graph, at->region, op, at->name, at->origin, &input, 1, 1, out,
-                             fuse->error);
-}
-
 /* A view of k^T [B,H,D,T] as k [B,H,T,D]. */
 static weft_status add_transpose(fusion *fuse, weft_value_id k_transposed, weft_node_id anchor,
                                  weft_value_id *out) {
-  static const weft_axes swap = {.count = 4, .axes = {0, 1, 3, 2}};
-  weft_node *view;
-  WEFT_TRY(add_node(fuse, WEFT_OP_VIEW, k_transposed, anchor, &view));
-  view->attributes.view.kind = WEFT_VIEW_TRANSPOSE;
-  view->attributes.view.axes = swap;
-  *out = view->outputs[0];
-  return place(fuse, anchor);
+  weft_attributes attributes = {
+      .view = {.kind = WEFT_VIEW_TRANSPOSE, .axes = {.count = 4, .axes = {0, 1, 3, 2}}}};
+  return weft_placing_add(&fuse->placing, anchor, WEFT_OP_VIEW, &k_transposed, 1, &attributes, out);
 }
 
 /* The mask to add for what Where allows. */
 static weft_status add_mask(fusion *fuse, const attention_match *match, weft_node_id anchor,
                             weft_value_id *out) {
-  weft_node *map;
-  weft_instruction *code = WEFT_ARENA_ARRAY(&fuse->graph->arena, weft_instruction, 3);
-  if (!code) return weft_arena_fail(&fuse->graph->arena, "a rewrite", fuse->error);
+  weft_arena *arena = &fuse->graph->arena;
+  weft_instruction *code = WEFT_ARENA_ARRAY(arena, weft_instruction, 3);
+  if (!code) return weft_arena_fail(arena, "a rewrite", fuse->error);
   code[0] = (weft_instruction){.op = WEFT_EXPR_CONSTANT, .dtype = WEFT_F32};
   code[1] = code[0];
   code[1].immediate.f = match->lowest;
   code[2] = (weft_instruction){.op = WEFT_EXPR_SELECT, .dtype = WEFT_F32, .operands = {0, 1, 2}};
-  WEFT_TRY(add_node(fuse, WEFT_OP_MAP, match->allowed, anchor, &map));
-  map->attributes.map.expr =
-      (weft_expr){.input_count = 1, .code_count = 3, .input_dtypes = {WEFT_BOOL}, .code = code};
-  *out = map->outputs[0];
-  return place(fuse, anchor);
+  weft_attributes attributes = {
+      .map = {
+          .expr = {.input_count = 1, .code_count = 3, .input_dtypes = {WEFT_BOOL}, .code = code}}};
+  return weft_placing_add(&fuse->placing, anchor, WEFT_OP_MAP, &match->allowed, 1, &attributes,
+                          out);
 }
 
 /* The node that transposes the result to [B,S,H,E], if it is the only user. */
@@ -249,20 +228,17 @@ static weft_status rewrite(fusion *fuse, weft_node_id id, const attention_match 
 
 static weft_status fuse_all(fusion *fuse) {
   weft_graph *graph = fuse->graph;
-  uint32_t count = graph->node_count;
-  WEFT_TRY(weft_graph_users(graph, &fuse->arena, &fuse->users, fuse->error));
-  for (uint32_t n = 0; n < count; n++) {
+  WEFT_TRY(weft_graph_users(graph, &fuse->placing.arena, &fuse->users, fuse->error));
+  for (uint32_t n = 0; n < fuse->placing.first; n++) {
     attention_match match;
     if (match_attention(fuse, &graph->nodes[n], &match)) WEFT_TRY(rewrite(fuse, n, &match));
   }
-  return weft_graph_place(graph, count, fuse->before, &fuse->arena, fuse->error);
+  return WEFT_OK;
 }
 
 weft_status weft_pass_fuse_attention(weft_graph *graph, const weft_opt_context *context,
                                      weft_error *error) {
   fusion fuse = {.graph = graph, .error = error};
-  weft_arena_init(&fuse.arena, context->heap);
-  weft_status status = fuse_all(&fuse);
-  weft_arena_release(&fuse.arena);
-  return status;
+  weft_placing_start(&fuse.placing, graph, context->heap, error);
+  return weft_placing_end(&fuse.placing, fuse_all(&fuse));
 }

@@ -8,18 +8,11 @@
  * activation and a quantized weight (QDQ) may round its rows too, which lie on a grid of 8 bits. */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/placing.h"
 #include "opt/weight.h"
 
 #define LOOKS_MAX   16
 #define FACTORS_MAX 4
-
-typedef struct fusion {
-  weft_graph *graph;
-  weft_arena arena;
-  weft_node_id *before; /* by node that was added: where it belongs */
-  uint32_t added;
-  weft_error *error;
-} fusion;
 
 typedef struct integer_match {
   const weft_node *quantize, *product;
@@ -130,41 +123,32 @@ static bool match_integer(const weft_graph *graph, const weft_node *node, intege
 }
 
 /* The scale as `dequantize` takes it: a number or a list. */
-static weft_status list_scale(fusion *fuse, weft_value_id *scale) {
-  weft_graph *graph = fuse->graph;
+static weft_status list_scale(weft_placing *placing, weft_value_id *scale) {
+  weft_graph *graph = placing->graph;
   const weft_value *value = &graph->values[*scale];
   weft_shape list = {.rank = 1, .dims = {(weft_dim)elements_of(graph, *scale)}};
   if (value->shape.rank < 2) return WEFT_OK;
   return weft_graph_add_constant(graph, value->name, value->dtype, &list,
-                                 weft_buffer_retain(value->data), scale, fuse->error);
+                                 weft_buffer_retain(value->data), scale, placing->error);
 }
 
 /* dequantize(W, ws, wz), placed before `anchor`. */
-static weft_status add_weight(fusion *fuse, const integer_match *match, weft_node_id anchor,
-                              weft_value_id *out) {
-  weft_graph *graph = fuse->graph;
+static weft_status add_weight(weft_placing *placing, const integer_match *match,
+                              weft_node_id anchor, weft_value_id *out) {
   weft_value_id inputs[] = {match->product->inputs[1], match->scale, input_of(match->product, 3)};
-  WEFT_TRY(list_scale(fuse, &inputs[1]));
-  const weft_node *at = &graph->nodes[anchor];
-  weft_node *node;
-  WEFT_TRY(weft_graph_add_node(graph, at->region, WEFT_OP_DEQUANTIZE, at->name, at->origin, inputs,
-                               inputs[2] == WEFT_VALUE_NONE ? 2 : 3, 1, &node, fuse->error));
-  node->attributes = (weft_attributes){.dequantize = {.dtype = WEFT_F32, .bits = 8, .axis = 1}};
-  *out = node->outputs[0];
-  weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
-  if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
-  *before = anchor;
-  weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, (weft_node_id)(node - graph->nodes), fuse->error);
+  WEFT_TRY(list_scale(placing, &inputs[1]));
+  weft_attributes attributes = {.dequantize = {.dtype = WEFT_F32, .bits = 8, .axis = 1}};
+  return weft_placing_add(placing, anchor, WEFT_OP_DEQUANTIZE, inputs,
+                          inputs[2] == WEFT_VALUE_NONE ? 2 : 3, &attributes, out);
 }
 
-static weft_status rewrite(fusion *fuse, weft_node_id id, const integer_match *match) {
-  weft_graph *graph = fuse->graph;
+static weft_status rewrite(weft_placing *placing, weft_node_id id, const integer_match *match) {
+  weft_graph *graph = placing->graph;
   weft_node_id product = (weft_node_id)(match->product - graph->nodes);
   weft_value_id inputs[2] = {match->quantize->inputs[0]};
-  WEFT_TRY(add_weight(fuse, match, id, &inputs[1]));
+  WEFT_TRY(add_weight(placing, match, id, &inputs[1]));
   weft_node *node = &graph->nodes[id];
-  WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_MATMUL, inputs, 2, fuse->error));
+  WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_MATMUL, inputs, 2, placing->error));
   node->attributes.matmul.int8_rows = true;
   weft_str name = graph->nodes[product].name; /* profiles and messages speak of the product */
   graph->nodes[product].name = node->name;
@@ -184,23 +168,20 @@ static bool is_between_codes(const weft_graph *graph, const weft_node *node) {
          weft_weight_find(graph, node->inputs[1], &list) && list.parts[0].dequantize;
 }
 
-static weft_status fuse_all(fusion *fuse) {
-  weft_graph *graph = fuse->graph;
-  uint32_t count = graph->node_count;
-  for (uint32_t n = 0; n < count; n++) {
+static weft_status fuse_all(weft_placing *placing) {
+  weft_graph *graph = placing->graph;
+  for (uint32_t n = 0; n < placing->first; n++) {
     integer_match match;
-    if (match_integer(graph, &graph->nodes[n], &match)) WEFT_TRY(rewrite(fuse, n, &match));
+    if (match_integer(graph, &graph->nodes[n], &match)) WEFT_TRY(rewrite(placing, n, &match));
     if (is_between_codes(graph, &graph->nodes[n]))
       graph->nodes[n].attributes.matmul.int8_rows = true;
   }
-  return weft_graph_place(graph, count, fuse->before, &fuse->arena, fuse->error);
+  return WEFT_OK;
 }
 
 weft_status weft_pass_fuse_quantized(weft_graph *graph, const weft_opt_context *context,
                                      weft_error *error) {
-  fusion fuse = {.graph = graph, .error = error};
-  weft_arena_init(&fuse.arena, context->heap);
-  weft_status status = fuse_all(&fuse);
-  weft_arena_release(&fuse.arena);
-  return status;
+  weft_placing placing;
+  weft_placing_start(&placing, graph, context->heap, error);
+  return weft_placing_end(&placing, fuse_all(&placing));
 }

@@ -5,12 +5,11 @@
  * where both halves of c are the same, and of s. */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/placing.h"
 
 typedef struct fusion {
   weft_graph *graph;
-  weft_arena arena;
-  weft_node_id *before; /* by node that was added: where it belongs */
-  uint32_t added;
+  weft_placing placing;
   weft_value_id *halves; /* by value that was there: its first half, which layers share */
   weft_error *error;
 } fusion;
@@ -127,21 +126,13 @@ static bool match_rotary(const weft_graph *graph, const weft_node *node, rotary_
 static weft_status add_half(fusion *fuse, weft_value_id whole, weft_node_id anchor,
                             weft_value_id *out) {
   weft_graph *graph = fuse->graph;
-  weft_str name = graph->nodes[anchor].name, origin = graph->nodes[anchor].origin;
   weft_value_id inputs[4] = {whole};
   const int64_t bounds[] = {0, graph->values[whole].shape.dims[2] / 2, 2};
   for (int i = 0; i < 3; i++)
-    WEFT_TRY(weft_graph_add_integers(graph, name, &bounds[i], 1, &inputs[1 + i], fuse->error));
-  weft_node *view;
-  WEFT_TRY(weft_graph_add_node(graph, graph->nodes[anchor].region, WEFT_OP_VIEW, name, origin,
-                               inputs, 4, 1, &view, fuse->error));
-  view->attributes.view.kind = WEFT_VIEW_SLICE;
-  *out = view->outputs[0];
-  weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
-  if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
-  *before = anchor;
-  weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, (weft_node_id)(view - graph->nodes), fuse->error);
+    WEFT_TRY(weft_graph_add_integers(graph, graph->nodes[anchor].name, &bounds[i], 1,
+                                     &inputs[1 + i], fuse->error));
+  weft_attributes attributes = {.view = {.kind = WEFT_VIEW_SLICE}};
+  return weft_placing_add(&fuse->placing, anchor, WEFT_OP_VIEW, inputs, 4, &attributes, out);
 }
 
 static weft_status half_of(fusion *fuse, weft_value_id whole, weft_node_id anchor,
@@ -166,9 +157,9 @@ static weft_status rewrite(fusion *fuse, weft_node_id id, const rotary_match *ma
 /* In the order of execution, so that a half stands before all that share it. */
 static weft_status fuse_all(fusion *fuse) {
   weft_graph *graph = fuse->graph;
-  uint32_t count = graph->node_count, values = graph->value_count;
-  fuse->halves = WEFT_ARENA_ARRAY(&fuse->arena, weft_value_id, values + 1);
-  if (!fuse->halves) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
+  uint32_t values = graph->value_count;
+  fuse->halves = WEFT_ARENA_ARRAY(&fuse->placing.arena, weft_value_id, values + 1);
+  if (!fuse->halves) return weft_arena_fail(&fuse->placing.arena, "a rewrite", fuse->error);
   for (uint32_t i = 0; i < values; i++) fuse->halves[i] = WEFT_VALUE_NONE;
   weft_walk walk;
   weft_walk_start(&walk, graph);
@@ -176,18 +167,16 @@ static weft_status fuse_all(fusion *fuse) {
     weft_walk_event event = weft_walk_next(&walk);
     rotary_match match;
     if (event == WEFT_WALK_END || event == WEFT_WALK_TOO_DEEP) break;
-    if (event == WEFT_WALK_NODE && walk.node < count &&
+    if (event == WEFT_WALK_NODE && walk.node < fuse->placing.first &&
         match_rotary(graph, &graph->nodes[walk.node], &match))
       WEFT_TRY(rewrite(fuse, walk.node, &match));
   }
-  return weft_graph_place(graph, count, fuse->before, &fuse->arena, fuse->error);
+  return WEFT_OK;
 }
 
 weft_status weft_pass_fuse_rotary(weft_graph *graph, const weft_opt_context *context,
                                   weft_error *error) {
   fusion fuse = {.graph = graph, .error = error};
-  weft_arena_init(&fuse.arena, context->heap);
-  weft_status status = fuse_all(&fuse);
-  weft_arena_release(&fuse.arena);
-  return status;
+  weft_placing_start(&fuse.placing, graph, context->heap, error);
+  return weft_placing_end(&fuse.placing, fuse_all(&fuse));
 }

@@ -2,16 +2,9 @@
  * what was asked for becomes numbers. */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/placing.h"
 
 enum { CODES, SCALES, ZEROS, FIELDS };
-
-typedef struct fusion {
-  weft_graph *graph;
-  weft_arena arena;
-  weft_node_id *before; /* by node that was added: where it belongs */
-  uint32_t added;
-  weft_error *error;
-} fusion;
 
 static bool is_single(const weft_graph *graph, weft_value_id id) {
   if (id == WEFT_VALUE_NONE) return true;
@@ -38,55 +31,36 @@ static const weft_node *find_table(const weft_graph *graph, const weft_node *nod
   return single || in_rows ? table : NULL;
 }
 
-static weft_status add_gather(fusion *fuse, weft_node_id at, weft_value_id data,
-                              weft_value_id *out) {
-  weft_graph *graph = fuse->graph;
-  const weft_node *gather = &graph->nodes[at];
-  weft_value_id inputs[] = {data, gather->inputs[1]};
-  weft_attributes attributes = gather->attributes;
-  weft_node *node;
-  WEFT_TRY(weft_graph_add_node(graph, gather->region, WEFT_OP_GATHER, gather->name, gather->origin,
-                               inputs, 2, 1, &node, fuse->error));
-  node->attributes = attributes;
-  *out = node->outputs[0];
-  weft_node_id *before = WEFT_ARENA_PUSH(&fuse->arena, fuse->before, fuse->added);
-  if (!before) return weft_arena_fail(&fuse->arena, "a rewrite", fuse->error);
-  *before = at;
-  weft_inference facts = weft_inference_at_load(graph);
-  return weft_infer_node(&facts, (weft_node_id)(node - graph->nodes), fuse->error);
-}
-
-static weft_status rewrite(fusion *fuse, weft_node_id id, const weft_node *table) {
-  weft_graph *graph = fuse->graph;
+static weft_status rewrite(weft_placing *placing, weft_node_id id, const weft_node *table) {
+  weft_graph *graph = placing->graph;
   uint32_t count = table->input_count;
   weft_attributes attributes = table->attributes;
   weft_value_id inputs[FIELDS];
   for (uint32_t i = 0; i < count; i++) inputs[i] = table->inputs[i];
   for (uint32_t i = 0; i < count; i++)
     if (i == CODES || !is_single(graph, inputs[i]))
-      WEFT_TRY(add_gather(fuse, id, inputs[i], &inputs[i]));
-  WEFT_TRY(
-      weft_match_rewrite(graph, &graph->nodes[id], WEFT_OP_DEQUANTIZE, inputs, count, fuse->error));
+      WEFT_TRY(weft_placing_add(placing, id, WEFT_OP_GATHER,
+                                (weft_value_id[]){inputs[i], graph->nodes[id].inputs[1]}, 2,
+                                &graph->nodes[id].attributes, &inputs[i]));
+  WEFT_TRY(weft_match_rewrite(graph, &graph->nodes[id], WEFT_OP_DEQUANTIZE, inputs, count,
+                              placing->error));
   graph->nodes[id].attributes = attributes;
   graph->nodes[id].attributes.dequantize.axis = -1;
   return WEFT_OK;
 }
 
-static weft_status gather_all(fusion *fuse) {
-  weft_graph *graph = fuse->graph;
-  uint32_t count = graph->node_count;
-  for (uint32_t n = 0; n < count; n++) {
+static weft_status gather_all(weft_placing *placing) {
+  weft_graph *graph = placing->graph;
+  for (uint32_t n = 0; n < placing->first; n++) {
     const weft_node *table = find_table(graph, &graph->nodes[n]);
-    if (table) WEFT_TRY(rewrite(fuse, n, table));
+    if (table) WEFT_TRY(rewrite(placing, n, table));
   }
-  return weft_graph_place(graph, count, fuse->before, &fuse->arena, fuse->error);
+  return WEFT_OK;
 }
 
 weft_status weft_pass_gather_codes(weft_graph *graph, const weft_opt_context *context,
                                    weft_error *error) {
-  fusion fuse = {.graph = graph, .error = error};
-  weft_arena_init(&fuse.arena, context->heap);
-  weft_status status = gather_all(&fuse);
-  weft_arena_release(&fuse.arena);
-  return status;
+  weft_placing placing;
+  weft_placing_start(&placing, graph, context->heap, error);
+  return weft_placing_end(&placing, gather_all(&placing));
 }

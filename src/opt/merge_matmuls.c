@@ -4,6 +4,7 @@
  */
 #include "opt/match.h"
 #include "opt/opt.h"
+#include "opt/placing.h"
 #include "opt/weight.h"
 
 #define GROUP_MAX   16u
@@ -12,12 +13,10 @@
 
 typedef struct merge {
   weft_graph *graph;
+  weft_placing placing;
   const weft_opt_context *context;
-  weft_arena arena;
   weft_users users;
-  uint32_t *position;   /* by node: in its region's order */
-  weft_node_id *before; /* by node that was added: where it belongs */
-  uint32_t added;
+  uint32_t *position; /* by node: in its region's order */
   weft_error *error;
   weft_node_id group[GROUP_MAX];
   uint32_t count;
@@ -177,27 +176,18 @@ static weft_status add_constant(merge *m, uint32_t input, const weft_shape *shap
   return weft_graph_add_constant(m->graph, name, WEFT_F32, shape, data, out, m->error);
 }
 
-/* Infers a node that was added, and notes that it belongs before the group. */
-static weft_status finish_node(merge *m, const weft_node *node, weft_value_id *out) {
-  *out = node->outputs[0];
-  weft_node_id *before = WEFT_ARENA_PUSH(&m->arena, m->before, m->added);
-  if (!before) return weft_arena_fail(&m->arena, "a rewrite", m->error);
-  *before = find_anchor(m);
-  weft_inference facts = weft_inference_at_load(m->graph);
-  return weft_infer_node(&facts, (weft_node_id)(node - m->graph->nodes), m->error);
+/* Adds a node before the group. */
+static weft_status add_node(merge *m, weft_op op, const weft_value_id *inputs, uint32_t input_count,
+                            const weft_attributes *attributes, weft_value_id *out) {
+  return weft_placing_add(&m->placing, find_anchor(m), op, inputs, input_count, attributes, out);
 }
 
 /* A node once more, over `*value` in place of its first input; *value becomes its output. */
 static weft_status copy_node(merge *m, const weft_node *from, weft_value_id *value) {
   weft_value_id inputs[WEFT_RANK_MAX];
-  weft_attributes attributes = from->attributes;
   memcpy(inputs, from->inputs, from->input_count * sizeof *inputs);
   inputs[0] = *value;
-  weft_node *node;
-  WEFT_TRY(weft_graph_add_node(m->graph, m->graph->nodes[m->group[0]].region, from->op, from->name,
-                               from->origin, inputs, from->input_count, 1, &node, m->error));
-  node->attributes = attributes;
-  return finish_node(m, node, value);
+  return add_node(m, from->op, inputs, from->input_count, &from->attributes, value);
 }
 
 /* A member's weight of few bits, made before the group: its own nodes may come later. */
@@ -219,12 +209,7 @@ static weft_status add_concat(merge *m, weft_value_id *out) {
   weft_value_id parts[GROUP_MAX];
   for (uint32_t g = 0; g < m->count; g++)
     WEFT_TRY(copy_weight(m, m->graph->nodes[m->group[g]].inputs[1], &parts[g]));
-  const weft_node *first = &m->graph->nodes[m->group[0]];
-  weft_node *node;
-  WEFT_TRY(weft_graph_add_node(m->graph, first->region, WEFT_OP_CONCAT, first->name, first->origin,
-                               parts, m->count, 1, &node, m->error));
-  node->attributes.axis.axis = 1;
-  return finish_node(m, node, out);
+  return add_node(m, WEFT_OP_CONCAT, parts, m->count, &(weft_attributes){.axis = {.axis = 1}}, out);
 }
 
 /* The merged inputs from `first` on. The group's own go when all are made: one may stand in two
@@ -253,12 +238,7 @@ static weft_status add_matmul(merge *m, int64_t columns, weft_value_id *out) {
   if (few_bits) WEFT_TRY(add_concat(m, &inputs[1]));
   WEFT_TRY(add_constants(m, few_bits ? 2 : 1, columns, inputs));
   const weft_node *first = &graph->nodes[id];
-  weft_attributes attributes = first->attributes;
-  weft_node *node;
-  WEFT_TRY(weft_graph_add_node(graph, first->region, WEFT_OP_MATMUL, first->name, first->origin,
-                               inputs, first->input_count, 1, &node, m->error));
-  node->attributes = attributes;
-  return finish_node(m, node, out);
+  return add_node(m, WEFT_OP_MATMUL, inputs, first->input_count, &first->attributes, out);
 }
 
 static weft_status merge_group(merge *m) {
@@ -286,8 +266,8 @@ static weft_status merge_group(merge *m) {
 }
 
 static weft_status list_positions(merge *m) {
-  m->position = WEFT_ARENA_ARRAY(&m->arena, uint32_t, m->graph->node_count + 1);
-  if (!m->position) return weft_arena_fail(&m->arena, "a rewrite", m->error);
+  m->position = WEFT_ARENA_ARRAY(&m->placing.arena, uint32_t, m->graph->node_count + 1);
+  if (!m->position) return weft_arena_fail(&m->placing.arena, "a rewrite", m->error);
   for (uint32_t r = 0; r < m->graph->region_count; r++) {
     const weft_region *region = &m->graph->regions[r];
     for (uint32_t i = 0; i < region->node_count; i++) m->position[region->nodes[i]] = i;
@@ -308,18 +288,16 @@ static weft_status merge_users(merge *m, weft_value_id input) {
 
 static weft_status merge_all(merge *m) {
   weft_graph *graph = m->graph;
-  uint32_t values = graph->value_count, nodes = graph->node_count;
-  WEFT_TRY(weft_graph_users(graph, &m->arena, &m->users, m->error));
+  uint32_t values = graph->value_count;
+  WEFT_TRY(weft_graph_users(graph, &m->placing.arena, &m->users, m->error));
   WEFT_TRY(list_positions(m));
   for (uint32_t i = 0; i < values; i++) WEFT_TRY(merge_users(m, i));
-  return weft_graph_place(graph, nodes, m->before, &m->arena, m->error);
+  return WEFT_OK;
 }
 
 weft_status weft_pass_merge_matmuls(weft_graph *graph, const weft_opt_context *context,
                                     weft_error *error) {
   merge m = {.graph = graph, .context = context, .error = error};
-  weft_arena_init(&m.arena, context->heap);
-  weft_status status = merge_all(&m);
-  weft_arena_release(&m.arena);
-  return status;
+  weft_placing_start(&m.placing, graph, context->heap, error);
+  return weft_placing_end(&m.placing, merge_all(&m));
 }
