@@ -2,18 +2,30 @@
 if(NOT WEFT_WASM_TIER)
   set(CMAKE_POSITION_INDEPENDENT_CODE ON) # the objects are those of the shared library too
 endif()
-set(folders base format graph opt plan run cpu llm)
+set(folders base format graph opt plan cpu gpu run llm)
 list(TRANSFORM folders REPLACE "(.+)" "src/\\1/*.c" OUTPUT_VARIABLE patterns)
 file(GLOB sources CONFIGURE_DEPENDS ${patterns})
 if(WEFT_WASM_TIER)
-  list(FILTER sources EXCLUDE REGEX "host_native\\.c$")
+  list(FILTER sources EXCLUDE REGEX "(host_native|driver_native)\\.c$")
   # A page downloads all of it, and waits only for what runs per element.
   set(cold ${sources})
   list(FILTER cold EXCLUDE REGEX "src/(cpu|llm)/")
   set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS -Os)
 else()
-  list(FILTER sources EXCLUDE REGEX "(host_wasm|base/memory)\\.c$")
+  list(FILTER sources EXCLUDE REGEX "(host_wasm|driver_web|base/memory)\\.c$")
 endif()
+
+# The shaders, as text.
+file(GLOB shaders CONFIGURE_DEPENDS kernels/wgsl/*.wgsl)
+set(wgsl ${CMAKE_CURRENT_BINARY_DIR}/wgsl.c)
+add_custom_command(
+  OUTPUT ${wgsl}
+  COMMAND ${CMAKE_COMMAND} "-DOUTPUT=${wgsl}" "-DFILES=${shaders}" -P
+          ${PROJECT_SOURCE_DIR}/cmake/embed_wgsl.cmake
+  DEPENDS ${shaders} ${PROJECT_SOURCE_DIR}/cmake/embed_wgsl.cmake
+  VERBATIM)
+list(APPEND sources ${wgsl})
+
 add_library(weft_objects OBJECT ${sources})
 set_source_files_properties(src/base/memory.c PROPERTIES COMPILE_OPTIONS -fno-builtin)
 target_link_libraries(weft_objects PRIVATE weft_flags)

@@ -34,9 +34,9 @@ typedef struct weft_gpu_device {
   weft_device *host; /* the CPU, for steps that run there */
   weft_activations activations;
   weft_heap *heap;
-  uint32_t *table; /* commands of the running run */
-  uint64_t table_words, table_room;
-  weft_gpu_id *reads; /* of the running run, not yet done */
+  /* Of the running run: */
+  struct weft_commands *commands;
+  struct weft_gpu_read *reads; /* not yet done */
   uint32_t read_count, read_room;
 } weft_gpu_device;
 
@@ -45,21 +45,32 @@ typedef struct weft_gpu_device {
 typedef struct weft_gpu_dispatch {
   const weft_gpu_kernel *kernel;
   uint32_t binding_count, param_words;
+  bool skip; /* not this time (see `before`) */
   /* By binding; NULL: the step's scratch. Whole memory objects are bound: where an array starts in
    * its own goes into the parameters (weft_gpu_offset). */
   const weft_array *bindings[WEFT_GPU_BINDINGS_MAX];
-  uint32_t groups[3]; /* workgroups in x, y, z */
+  uint32_t groups[3]; /* workgroups in x, y, z; one of them 0: nothing is dispatched */
   uint32_t params[WEFT_GPU_PARAMS_MAX];
 } weft_gpu_dispatch;
 
 #define WEFT_GPU_DISPATCHES_MAX 4u
 
 /* The state of a step that runs on the GPU. */
-typedef struct weft_gpu_work {
+typedef struct weft_gpu_work weft_gpu_work;
+struct weft_gpu_work {
   uint32_t count;
   weft_gpu_dispatch
       dispatches[WEFT_GPU_DISPATCHES_MAX]; /* in order, each sees the former's results */
-} weft_gpu_work;
+  /* Called in each run before the dispatches are encoded; NULL: nothing to do. The place to read
+   * parameters that only a run knows (host inputs, by weft_array_data), to find that two arrays lie
+   * in the same memory (weft_gpu_memory_of), and to change groups, params and skip accordingly. */
+  weft_status (*before)(const weft_step *step, const weft_execution *execution, weft_gpu_work *work,
+                        weft_error *error);
+};
+static inline weft_memory weft_gpu_memory_of(const weft_execution *execution,
+                                             const weft_array *array) {
+  return array->memory ? array->memory : execution->memories[array->slot];
+}
 
 /* One dispatch while it is described: shader, arrays and parameters side by side. */
 typedef struct weft_gpu_build {
@@ -113,5 +124,9 @@ typedef struct weft_gpu_op {
 extern const weft_gpu_op weft_gpu_ops[]; /* ops.c: by weft_op */
 /* A strided array made dense, of any type. */
 weft_gpu_prepare_fn weft_gpu_prepare_copy;
+/* As weft_device.pack, of a node that runs here (pack.c). */
+weft_status weft_gpu_pack(const weft_device *device, const weft_graph *graph, const weft_node *node,
+                          uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
+                          weft_error *error);
 
 #endif

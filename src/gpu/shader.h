@@ -81,6 +81,8 @@ bool weft_shader_has_expr(const weft_expr *expr);
 
 /* A file of kernels/wgsl/, embedded by the build; NULL: there is none. */
 const char *weft_wgsl_find(const char *name, size_t *length);
+/* The name as it is stored, for as long as the program runs; NULL: there is none. */
+const char *weft_wgsl_name(const char *name);
 
 /* Compiled variants of one device, by contents. */
 typedef struct weft_kernel_cache weft_kernel_cache;

@@ -1,0 +1,495 @@
+/* device.c - the GPU as a weft_device: what runs where, memory, and the run of a plan.
+ *
+ * A run walks the steps in order. Steps of the host run at once; uploads are written at once, to
+ * memory that no earlier step of the plan touches; steps of the GPU become commands, which are
+ * submitted when something is to be read back, or at the end. Nothing blocks: a run that waits for
+ * the GPU answers WEFT_PENDING. */
+#include "gpu/commands.h"
+#include "gpu/internal.h"
+#include "gpu/kernel_cache.h"
+
+static const weft_gpu_device *gpu_of(const weft_device *device) {
+  return (const weft_gpu_device *)(const void *)device;
+}
+
+/* A copy to the host that is under way. */
+struct weft_gpu_read {
+  weft_gpu_id id;
+  uint8_t *to, *staging; /* staging: where the copy has bytes past the array's end; or NULL */
+  uint64_t bytes;
+};
+
+/* ---- the GPU that sessions share ------------------------------------------------------------- */
+
+static void close_gpu(weft_gpu *gpu) {
+  weft_kernel_cache_close(gpu->kernels);
+  weft_group_cache_close(gpu->groups);
+  gpu->driver->close(gpu->driver);
+  weft_heap_release(gpu->heap, gpu, sizeof *gpu);
+}
+
+weft_status weft_gpu_open_driver(weft_heap *heap, weft_gpu_driver *driver, weft_gpu **out,
+                                 weft_error *error) {
+  *out = NULL;
+  weft_gpu *gpu = weft_heap_allocate_zeroed(heap, sizeof *gpu);
+  if (!gpu) {
+    driver->close(driver);
+    return weft_heap_fail(heap, sizeof *gpu, "the GPU", error);
+  }
+  *gpu = (weft_gpu){.heap = heap, .driver = driver, .facts = &driver->facts};
+  atomic_init(&gpu->holders, 1);
+  weft_status status = weft_kernel_cache_open(heap, driver, &gpu->kernels, error);
+  if (status == WEFT_OK) status = weft_group_cache_open(heap, driver, &gpu->groups, error);
+  if (status != WEFT_OK)
+    close_gpu(gpu);
+  else
+    *out = gpu;
+  return status;
+}
+
+weft_gpu *weft_gpu_retain(weft_gpu *gpu) {
+  atomic_fetch_add_explicit(&gpu->holders, 1, memory_order_relaxed);
+  return gpu;
+}
+
+void weft_gpu_release(weft_gpu **out) {
+  weft_gpu *gpu = *out;
+  *out = NULL;
+  if (gpu && atomic_fetch_sub_explicit(&gpu->holders, 1, memory_order_acq_rel) == 1) close_gpu(gpu);
+}
+
+const weft_gpu_facts *weft_gpu_facts_of(const weft_gpu *gpu) {
+  return gpu->facts;
+}
+
+/* ---- what runs here -------------------------------------------------------------------------- */
+
+static bool is_known_type(weft_dtype dtype) {
+  return weft_dtype_size(dtype) > 0 && dtype != WEFT_F64 && dtype != WEFT_BF16 &&
+         dtype != WEFT_U64 && dtype != WEFT_I16 && dtype != WEFT_U16;
+}
+
+static const char *gpu_refuses(const weft_device *device, const weft_graph *graph,
+                               const weft_node *node) {
+  const weft_gpu_op *op = &weft_gpu_ops[node->op];
+  if (!op->prepare) return "the op runs on the host only";
+  for (uint32_t i = 0; i < node->input_count; i++) {
+    if (node->inputs[i] == WEFT_VALUE_NONE || (op->host_inputs >> i & 1)) continue;
+    if (!is_known_type(graph->values[node->inputs[i]].dtype)) return "an input's type";
+  }
+  for (uint32_t i = 0; i < node->output_count; i++)
+    if (!is_known_type(graph->values[node->outputs[i]].dtype)) return "the output's type";
+  return op->runs ? op->runs(gpu_of(device), graph, node) : NULL;
+}
+
+static bool gpu_is_parameter(const weft_device *device, const weft_node *node, uint32_t input) {
+  (void)device;
+  return weft_gpu_ops[node->op].host_inputs >> input & 1;
+}
+
+static bool gpu_takes(const weft_device *device, const weft_node *node, uint32_t input,
+                      const weft_array *array) {
+  if (!array->on_device) {
+    const weft_device *host = gpu_of(device)->host;
+    return host->takes(host, node, input, array);
+  }
+  if (array->layout != WEFT_LAYOUT_DENSE || weft_array_is_dense(array)) return true;
+  weft_gpu_takes_fn *takes = weft_gpu_ops[node->op].takes;
+  return takes && takes(node, input, array);
+}
+
+/* ---- preparing ------------------------------------------------------------------------------- */
+
+static bool crosses(const weft_step *step) {
+  return step->is_copy && step->inputs[0]->on_device != step->outputs[0]->on_device;
+}
+
+static weft_status blame(const weft_step *step, weft_status status, weft_error *error) {
+  if (!error || !step->node) return status;
+  weft_error cause = *error;
+  return weft_fail(error, status, "node '%.*s' (%s, on the GPU): %s",
+                   WEFT_STR_ARGS(step->node->name),
+                   step->is_copy ? "copy" : weft_op_facts_of(step->node->op)->name, cause.message);
+}
+
+static weft_status check_array(const weft_array *array, weft_error *error) {
+  if (array && array->elements > INT32_MAX)
+    return weft_fail(error, WEFT_LIMIT_EXCEEDED, "an array of %llu elements is too large",
+                     (unsigned long long)array->elements);
+  return WEFT_OK;
+}
+
+static weft_status prepare_step(const weft_gpu_device *gpu, weft_step *step, weft_arena *arena,
+                                weft_error *error) {
+  bool empty = true;
+  for (uint32_t i = 0; i < step->input_count; i++) WEFT_TRY(check_array(step->inputs[i], error));
+  for (uint32_t i = 0; i < step->output_count; i++) {
+    WEFT_TRY(check_array(step->outputs[i], error));
+    empty = empty && step->outputs[i]->elements == 0;
+  }
+  if (empty) {
+    step->kernel = "nothing";
+    return WEFT_OK;
+  }
+  weft_gpu_prepare_fn *prepare =
+      step->is_copy ? weft_gpu_prepare_copy : weft_gpu_ops[step->node->op].prepare;
+  return prepare(gpu, step, arena, error);
+}
+
+static weft_status gpu_prepare(const weft_device *device, weft_step *step, weft_arena *arena,
+                               weft_error *error) {
+  const weft_gpu_device *gpu = gpu_of(device);
+  if (!step->on_device && !crosses(step)) return gpu->host->prepare(gpu->host, step, arena, error);
+  step->scratch_bytes = 0;
+  step->flops = step->bytes = 0;
+  step->state = NULL;
+  step->run = NULL;
+  if (crosses(step)) {
+    step->kernel = step->outputs[0]->on_device ? "upload" : "download";
+    return WEFT_OK;
+  }
+  weft_status status = prepare_step(gpu, step, arena, error);
+  return status == WEFT_OK ? status : blame(step, status, error);
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static weft_status find_group(const weft_gpu_device *gpu, const weft_execution *execution,
+                              const weft_step *step, const weft_gpu_dispatch *dispatch,
+                              weft_gpu_id *out, weft_error *error) {
+  weft_gpu_id buffers[WEFT_GPU_BINDINGS_MAX];
+  for (uint32_t i = 0; i < dispatch->binding_count; i++) {
+    const weft_array *array = dispatch->bindings[i];
+    buffers[i] =
+        array ? weft_gpu_memory_of(execution, array) : execution->memories[step->scratch_slot];
+  }
+  return weft_group_find(gpu->gpu->groups, dispatch->kernel->pipeline, buffers,
+                         dispatch->binding_count, out, error);
+}
+
+static weft_status encode_dispatch(const weft_gpu_device *gpu, const weft_execution *execution,
+                                   const weft_step *step, const weft_gpu_dispatch *dispatch,
+                                   weft_error *error) {
+  const uint32_t *groups = dispatch->groups;
+  if (dispatch->skip || groups[0] == 0 || groups[1] == 0 || groups[2] == 0) return WEFT_OK;
+  weft_gpu_id group;
+  WEFT_TRY(find_group(gpu, execution, step, dispatch, &group, error));
+  uint32_t *command =
+      weft_commands_add(gpu->commands, WEFT_GPU_DISPATCH, 6 + dispatch->param_words);
+  if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+  command[1] = dispatch->kernel->pipeline;
+  command[2] = group;
+  memcpy(command + 3, groups, 3 * sizeof *groups);
+  memcpy(command + 6, dispatch->params, dispatch->param_words * sizeof *command);
+  return WEFT_OK;
+}
+
+static weft_status encode_step(const weft_gpu_device *gpu, const weft_execution *execution,
+                               const weft_step *step, weft_error *error) {
+  weft_gpu_work *work = step->state;
+  if (!work) return WEFT_OK; /* nothing to write */
+  if (work->before) WEFT_TRY(work->before(step, execution, work, error));
+  for (uint32_t i = 0; i < work->count; i++)
+    WEFT_TRY(encode_dispatch(gpu, execution, step, &work->dispatches[i], error));
+  return WEFT_OK;
+}
+
+static weft_status submit(const weft_gpu_device *gpu, weft_error *error) {
+  weft_commands *commands = gpu->commands;
+  if (commands->words == 0) return WEFT_OK;
+  uint64_t words = commands->words;
+  commands->words = 0;
+  return gpu->gpu->driver->submit(gpu->gpu->driver, commands->table, words, error);
+}
+
+/* ---- copies between host and GPU ------------------------------------------------------------- */
+
+/* The last bytes of an array may be no whole word: those are written as one padded with zeros. */
+static weft_status write_bytes(weft_gpu_driver *driver, weft_memory memory, uint64_t offset,
+                               const uint8_t *bytes, uint64_t length, weft_error *error) {
+  uint64_t whole = length & ~(uint64_t)3;
+  if (whole > 0) WEFT_TRY(driver->write(driver, memory, offset, bytes, whole, error));
+  if (whole == length) return WEFT_OK;
+  uint8_t last[4] = {0};
+  memcpy(last, bytes + whole, (size_t)(length - whole));
+  return driver->write(driver, memory, offset + whole, last, sizeof last, error);
+}
+
+static uint64_t array_bytes(const weft_array *array) {
+  return array->elements * weft_dtype_size(array->dtype);
+}
+
+static weft_status upload(const weft_gpu_device *gpu, const weft_execution *execution,
+                          const weft_step *step, weft_error *error) {
+  const weft_array *from = step->inputs[0], *to = step->outputs[0];
+  return write_bytes(gpu->gpu->driver, execution->memories[to->slot], to->offset,
+                     weft_array_data(execution, from), array_bytes(from), error);
+}
+
+static weft_status start_read(weft_gpu_device *gpu, weft_memory memory, uint64_t offset,
+                              uint8_t *to, uint64_t bytes, weft_error *error) {
+  if (gpu->read_count == gpu->read_room)
+    return weft_fail(error, WEFT_LIMIT_EXCEEDED, "more than %u read-backs at once", gpu->read_room);
+  struct weft_gpu_read *read = &gpu->reads[gpu->read_count];
+  *read = (struct weft_gpu_read){.to = to, .bytes = bytes};
+  uint64_t length = weft_align_up(bytes, 4);
+  if (length != bytes) {
+    read->staging = weft_heap_allocate(gpu->heap, length);
+    if (!read->staging) return weft_heap_fail(gpu->heap, length, "a read-back", error);
+  }
+  weft_gpu_driver *driver = gpu->gpu->driver;
+  weft_status status = driver->read(driver, memory, offset, length,
+                                    read->staging ? read->staging : to, &read->id, error);
+  if (status == WEFT_OK)
+    gpu->read_count++;
+  else
+    weft_heap_release(gpu->heap, read->staging, length);
+  return status;
+}
+
+static weft_status download(weft_gpu_device *gpu, const weft_execution *execution,
+                            const weft_step *step, weft_error *error) {
+  const weft_array *from = step->inputs[0], *to = step->outputs[0];
+  WEFT_TRY(submit(gpu, error));
+  if (from->elements == 0) return WEFT_OK;
+  return start_read(gpu, weft_gpu_memory_of(execution, from), from->offset,
+                    weft_array_data(execution, to), array_bytes(from), error);
+}
+
+static void end_read(weft_gpu_device *gpu, struct weft_gpu_read *read, bool done) {
+  if (read->staging && done) memcpy(read->to, read->staging, (size_t)read->bytes);
+  weft_heap_release(gpu->heap, read->staging, weft_align_up(read->bytes, 4));
+}
+
+static void drop_reads(weft_gpu_device *gpu) {
+  for (; gpu->read_count > 0; gpu->read_count--) {
+    struct weft_gpu_read *read = &gpu->reads[gpu->read_count - 1];
+    gpu->gpu->driver->read_drop(gpu->gpu->driver, read->id);
+    end_read(gpu, read, false);
+  }
+}
+
+/* Reads that are done leave the list from its end, so that the others stay in order. */
+static weft_status finish_reads(weft_gpu_device *gpu, weft_error *error) {
+  while (gpu->read_count > 0) {
+    struct weft_gpu_read *read = &gpu->reads[gpu->read_count - 1];
+    weft_status status = gpu->gpu->driver->read_state(gpu->gpu->driver, read->id, error);
+    if (status == WEFT_PENDING) return status;
+    gpu->read_count--;
+    end_read(gpu, read, status == WEFT_OK);
+    if (status != WEFT_OK) return status;
+  }
+  return WEFT_OK;
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static weft_status interrupted(const weft_execution *execution, weft_error *error) {
+  if (execution->cancel && atomic_load_explicit(execution->cancel, memory_order_relaxed))
+    return weft_fail(error, WEFT_CANCELLED, "the run was cancelled");
+  if (execution->deadline_ns && weft_now_ns(execution->runtime) >= execution->deadline_ns)
+    return weft_fail(error, WEFT_TIMED_OUT, "the run's time limit has passed");
+  return WEFT_OK;
+}
+
+static weft_status run_host_step(weft_gpu_device *gpu, const weft_execution *execution,
+                                 const weft_step *step, weft_error *error) {
+  /* What it reads may still be on its way. */
+  WEFT_TRY(finish_reads(gpu, error));
+  return step->run(step, execution, error);
+}
+
+static weft_status run_step(weft_gpu_device *gpu, const weft_execution *execution,
+                            const weft_step *step, weft_error *error) {
+  WEFT_TRY(interrupted(execution, error));
+  if (crosses(step))
+    return step->outputs[0]->on_device ? upload(gpu, execution, step, error)
+                                       : download(gpu, execution, step, error);
+  if (step->on_device) return encode_step(gpu, execution, step, error);
+  return run_host_step(gpu, execution, step, error);
+}
+
+static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, weft_error *error) {
+  const weft_plan *plan = execution->plan;
+  for (; execution->next_step < plan->step_count; execution->next_step++) {
+    const weft_step *step = &plan->steps[execution->next_step];
+    uint64_t started = execution->profile ? weft_now_ns(execution->runtime) : 0;
+    weft_status status = run_step(gpu, execution, step, error);
+    if (status == WEFT_PENDING) return status;
+    if (status != WEFT_OK) return blame(step, status, error);
+    if (!execution->profile) continue;
+    execution->profile[execution->next_step].calls++;
+    execution->profile[execution->next_step].total_ns += weft_now_ns(execution->runtime) - started;
+  }
+  WEFT_TRY(submit(gpu, error));
+  WEFT_TRY(interrupted(execution, error));
+  return finish_reads(gpu, error);
+}
+
+static weft_status gpu_execute(const weft_device *device, weft_execution *execution,
+                               weft_error *error) {
+  /* Runs of one session do not overlap, so that what belongs to the run may lie in the device. */
+  weft_gpu_device *gpu = (weft_gpu_device *)(uintptr_t)device;
+  weft_status status = gpu->gpu->lost ? weft_fail(error, WEFT_DEVICE_LOST, "the GPU was lost")
+                                      : weft_kernels_ready(gpu->gpu->kernels, error);
+  if (status == WEFT_OK) status = run_steps(gpu, execution, error);
+  if (status == WEFT_PENDING || status == WEFT_OK) return status;
+  if (status == WEFT_DEVICE_LOST) gpu->gpu->lost = true;
+  gpu->commands->words = 0;
+  drop_reads(gpu);
+  return status;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static weft_status gpu_memory_open(const weft_device *device, uint64_t bytes, weft_memory *out,
+                                   weft_error *error) {
+  weft_gpu *gpu = gpu_of(device)->gpu;
+  const weft_gpu_facts *facts = gpu->facts;
+  uint64_t room = weft_align_up(bytes ? bytes : 1, 16);
+  uint64_t most =
+      facts->binding_bytes < facts->buffer_bytes ? facts->binding_bytes : facts->buffer_bytes;
+  if (bytes > most)
+    return weft_fail(error, WEFT_LIMIT_EXCEEDED,
+                     "%llu bytes in one piece, where the GPU takes %llu", (unsigned long long)bytes,
+                     (unsigned long long)most);
+  return gpu->driver->buffer_open(gpu->driver, room, out, error);
+}
+
+static void gpu_memory_close(const weft_device *device, weft_memory memory) {
+  weft_gpu *gpu = gpu_of(device)->gpu;
+  if (!memory) return;
+  weft_group_forget(gpu->groups, memory);
+  gpu->driver->buffer_close(gpu->driver, memory);
+}
+
+static void close_weight(void *user, weft_memory memory) {
+  gpu_memory_close(user, memory);
+}
+
+static weft_status gpu_memory_write(const weft_device *device, weft_memory memory, uint64_t offset,
+                                    const void *bytes, uint64_t length, weft_error *error) {
+  return write_bytes(gpu_of(device)->gpu->driver, memory, offset, bytes, length, error);
+}
+
+static weft_status gpu_memory_copy(const weft_device *device, weft_memory from,
+                                   uint64_t from_offset, weft_memory to, uint64_t to_offset,
+                                   uint64_t length, weft_error *error) {
+  const weft_gpu_device *gpu = gpu_of(device);
+  const uint64_t numbers[3] = {from_offset, to_offset, length};
+  uint32_t command[9] = {WEFT_GPU_COPY | 9u << 8, from, 0, 0, to};
+  memcpy(command + 2, &numbers[0], sizeof numbers[0]);
+  memcpy(command + 5, &numbers[1], 2 * sizeof numbers[0]);
+  return gpu->gpu->driver->submit(gpu->gpu->driver, command, 9, error);
+}
+
+enum { PIECE_BYTES = 1 << 20 };
+
+static weft_status upload_pieces(const weft_gpu_device *gpu, const weft_buffer *buffer,
+                                 weft_memory memory, weft_error *error) {
+  weft_gpu_driver *driver = gpu->gpu->driver;
+  if (buffer->data) return write_bytes(driver, memory, 0, buffer->data, buffer->bytes, error);
+  uint8_t *piece = weft_heap_allocate(gpu->heap, PIECE_BYTES);
+  if (!piece) return weft_heap_fail(gpu->heap, PIECE_BYTES, "a piece of a weight", error);
+  weft_status status = WEFT_OK;
+  for (uint64_t at = 0; at < buffer->bytes && status == WEFT_OK; at += PIECE_BYTES) {
+    uint64_t left = buffer->bytes - at, bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+    status = weft_buffer_read(buffer, at, bytes, piece, error);
+    if (status == WEFT_OK) status = write_bytes(driver, memory, at, piece, bytes, error);
+  }
+  weft_heap_release(gpu->heap, piece, PIECE_BYTES);
+  return status;
+}
+
+static weft_status gpu_upload(const weft_device *device, const weft_value *value, weft_heap *heap,
+                              weft_buffer **out, weft_error *error) {
+  *out = NULL;
+  weft_memory memory;
+  WEFT_TRY(gpu_memory_open(device, value->data->bytes, &memory, error));
+  weft_status status = upload_pieces(gpu_of(device), value->data, memory, error);
+  if (status != WEFT_OK) {
+    gpu_memory_close(device, memory);
+    return status;
+  }
+  *out = weft_buffer_on_device(heap, value->data->bytes, memory, close_weight,
+                               (void *)(uintptr_t)device);
+  return *out ? WEFT_OK : weft_heap_fail(heap, sizeof **out, "a weight", error);
+}
+
+/* Nodes that stay on the host get weights packed for it. */
+static weft_status gpu_pack(const weft_device *device, const weft_graph *graph,
+                            const weft_node *node, uint32_t input, weft_heap *heap,
+                            weft_buffer **out, weft_layout *layout, weft_error *error) {
+  const weft_device *host = gpu_of(device)->host;
+  if (gpu_refuses(device, graph, node))
+    return host->pack(host, graph, node, input, heap, out, layout, error);
+  return weft_gpu_pack(device, graph, node, input, heap, out, layout, error);
+}
+
+/* ---- the device ------------------------------------------------------------------------------ */
+
+static weft_status gpu_ready(const weft_device *device, weft_error *error) {
+  return weft_kernels_ready(gpu_of(device)->gpu->kernels, error);
+}
+
+static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  return driver->poll(driver, wait, error);
+}
+
+/* Read-backs at once: outputs of a run. */
+enum { READS_MAX = 1024 };
+
+static void gpu_close(weft_device *device) {
+  weft_gpu_device *gpu = (weft_gpu_device *)(void *)device;
+  drop_reads(gpu);
+  weft_commands_release(gpu->commands);
+  weft_heap_release(gpu->heap, gpu->commands, sizeof *gpu->commands);
+  weft_heap_release(gpu->heap, gpu->reads, gpu->read_room * sizeof *gpu->reads);
+  gpu->host->close(gpu->host);
+  weft_gpu_release(&gpu->gpu);
+  weft_heap_release(gpu->heap, gpu, sizeof *gpu);
+}
+
+weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
+                                 const weft_session_options *options, weft_heap *heap,
+                                 weft_device **out, weft_error *error) {
+  *out = NULL;
+  weft_gpu_device *device = weft_heap_allocate_zeroed(heap, sizeof *device);
+  weft_commands *commands = weft_heap_allocate_zeroed(heap, sizeof *commands);
+  struct weft_gpu_read *reads = weft_heap_allocate_zeroed(heap, READS_MAX * sizeof *reads);
+  if (!device || !commands || !reads) {
+    weft_heap_release(heap, device, sizeof *device);
+    weft_heap_release(heap, commands, sizeof *commands);
+    weft_heap_release(heap, reads, READS_MAX * sizeof *reads);
+    host->close(host);
+    return weft_heap_fail(heap, sizeof *device, "the GPU device", error);
+  }
+  commands->heap = heap;
+  *device = (weft_gpu_device){.device = {.name = "gpu",
+                                         .runtime = host->runtime,
+                                         .takes = gpu_takes,
+                                         .prepare = gpu_prepare,
+                                         .pack = gpu_pack,
+                                         .execute = gpu_execute,
+                                         .close = gpu_close,
+                                         .host = host,
+                                         .refuses = gpu_refuses,
+                                         .is_parameter = gpu_is_parameter,
+                                         .memory_open = gpu_memory_open,
+                                         .memory_close = gpu_memory_close,
+                                         .memory_write = gpu_memory_write,
+                                         .memory_copy = gpu_memory_copy,
+                                         .upload = gpu_upload,
+                                         .ready = gpu_ready,
+                                         .poll = gpu_poll},
+                              .gpu = weft_gpu_retain(gpu),
+                              .host = host,
+                              .activations = options->activations,
+                              .heap = heap,
+                              .commands = commands,
+                              .reads = reads,
+                              .read_room = READS_MAX};
+  *out = &device->device;
+  return WEFT_OK;
+}

@@ -1,0 +1,339 @@
+/* shader.c - writes the text of a variant: head, accessors, the file's lines, the expression. */
+#include "gpu/shader.h"
+
+#include "base/memory.h"
+#include "base/str.h"
+#include "base/text.h"
+#include "gpu/expression.h"
+
+/* ---- the head -------------------------------------------------------------------------------- */
+
+static void write_enables(const weft_shader *shader, weft_text *text) {
+  if (shader->f16) weft_text_add(text, "enable f16;\n");
+  if (shader->subgroups) weft_text_add(text, "enable subgroups;\n");
+  if (shader->subgroup_size) weft_text_add(text, "enable subgroup_size_control;\n");
+  if (!shader->matrix) return;
+  weft_text_add(text, "enable chromium_experimental_subgroup_matrix;\n"
+                      "diagnostic(off, chromium.subgroup_matrix_uniformity);\n");
+}
+
+static void write_params(const weft_shader *shader, const weft_gpu_facts *facts, weft_text *text) {
+  if (shader->param_words == 0) return;
+  if (4 * shader->param_words <= facts->immediate_bytes)
+    weft_text_add(text, "var<immediate> params: Params;\n");
+  else
+    weft_text_add(text, "@group(0) @binding(%u) var<uniform> params: Params;\n",
+                  shader->binding_count);
+}
+
+/* ---- accessors ------------------------------------------------------------------------------- */
+
+/* How elements of a type lie in a buffer, in WGSL. In the texts x stands for the binding's name. A
+ * text is NULL where there is no such accessor. */
+typedef struct accessors {
+  const char *array;      /* of x_raw */
+  const char *value;      /* what an element is computed with */
+  const char *get, *get4; /* expressions of i */
+  const char *set, *set4; /* statements of i and v */
+} accessors;
+
+#define WORD_OF(i) "x_raw[(" i ") >> 2u][(" i ") & 3u]"
+
+static const accessors f32_words = {
+    "array<f32>",
+    "f32",
+    "x_raw[i]",
+    "vec4<f32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], x_raw[4u * i + 3u])",
+    "x_raw[i] = v;",
+    "x_raw[4u * i] = v.x; x_raw[4u * i + 1u] = v.y; x_raw[4u * i + 2u] = v.z; "
+    "x_raw[4u * i + 3u] = v.w;"};
+static const accessors f32_vec4 = {"array<vec4<f32>>", "f32", WORD_OF("i"),
+                                   "x_raw[i]",         NULL,  "x_raw[i] = v;"};
+static const accessors f16_words = {
+    "array<u32>",
+    "f32",
+    "unpack2x16float(x_raw[i >> 1u])[i & 1u]",
+    "vec4<f32>(unpack2x16float(x_raw[2u * i]), unpack2x16float(x_raw[2u * i + 1u]))",
+    NULL,
+    "x_raw[2u * i] = pack2x16float(v.xy); x_raw[2u * i + 1u] = pack2x16float(v.zw);"};
+static const accessors f16_vec4 = {"array<vec4<u32>>",
+                                   "f32",
+                                   "unpack2x16float(" WORD_OF("i >> 1u") ")[i & 1u]",
+                                   "vec4<f32>(unpack2x16float(" WORD_OF(
+                                       "2u * i") "), unpack2x16float(" WORD_OF("2u * i + 1u") "))",
+                                   NULL,
+                                   NULL};
+static const accessors f16_native = {
+    "array<f16>",
+    "f32",
+    "f32(x_raw[i])",
+    "vec4<f32>(f32(x_raw[4u * i]), f32(x_raw[4u * i + 1u]), f32(x_raw[4u * i + 2u]), "
+    "f32(x_raw[4u * i + 3u]))",
+    "x_raw[i] = f16(v);",
+    "x_raw[4u * i] = f16(v.x); x_raw[4u * i + 1u] = f16(v.y); x_raw[4u * i + 2u] = f16(v.z); "
+    "x_raw[4u * i + 3u] = f16(v.w);"};
+static const accessors f16_native_vec4 = {
+    "array<vec4<f16>>",    "f32", "f32(x_raw[i >> 2u][i & 3u])",
+    "vec4<f32>(x_raw[i])", NULL,  "x_raw[i] = vec4<f16>(v);"};
+static const accessors i32_words = {
+    "array<u32>",
+    "i32",
+    "i32(x_raw[i])",
+    "vec4<i32>(vec4<u32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], "
+    "x_raw[4u * i + 3u]))",
+    "x_raw[i] = u32(v);",
+    "x_raw[4u * i] = u32(v.x); x_raw[4u * i + 1u] = u32(v.y); x_raw[4u * i + 2u] = u32(v.z); "
+    "x_raw[4u * i + 3u] = u32(v.w);"};
+static const accessors u32_words = {
+    "array<u32>",
+    "u32",
+    "x_raw[i]",
+    "vec4<u32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], x_raw[4u * i + 3u])",
+    "x_raw[i] = v;",
+    "x_raw[4u * i] = v.x; x_raw[4u * i + 1u] = v.y; x_raw[4u * i + 2u] = v.z; "
+    "x_raw[4u * i + 3u] = v.w;"};
+static const accessors u32_vec4 = {"array<vec4<u32>>", "u32", WORD_OF("i"),
+                                   "x_raw[i]",         NULL,  "x_raw[i] = v;"};
+static const accessors i64_words = {
+    "array<u32>",
+    "i32",
+    "i32(x_raw[2u * i])",
+    "vec4<i32>(vec4<u32>(x_raw[8u * i], x_raw[8u * i + 2u], x_raw[8u * i + 4u], "
+    "x_raw[8u * i + 6u]))",
+    "x_raw[2u * i] = u32(v); x_raw[2u * i + 1u] = u32(v >> 31u);",
+    "x_store(4u * i, v.x); x_store(4u * i + 1u, v.y); x_store(4u * i + 2u, v.z); "
+    "x_store(4u * i + 3u, v.w);"};
+static const accessors u8_words = {
+    "array<u32>",
+    "u32",
+    "(x_raw[i >> 2u] >> (8u * (i & 3u))) & 255u",
+    "(vec4<u32>(x_raw[i]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)",
+    NULL,
+    "x_raw[i] = (v.x & 255u) | ((v.y & 255u) << 8u) | ((v.z & 255u) << 16u) | (v.w << 24u);"};
+static const accessors i8_words = {
+    "array<u32>",
+    "i32",
+    "extractBits(i32(x_raw[i >> 2u]), 8u * (i & 3u), 8u)",
+    "(vec4<i32>(i32(x_raw[i])) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u)",
+    NULL,
+    "x_raw[i] = (u32(v.x) & 255u) | ((u32(v.y) & 255u) << 8u) | ((u32(v.z) & 255u) << 16u) | "
+    "(u32(v.w) << 24u);"};
+
+static const accessors *find_accessors(const weft_shader_binding *binding) {
+  bool wide = binding->raw == WEFT_RAW_VEC4;
+  switch (binding->dtype) {
+  case WEFT_F32:
+    return wide ? &f32_vec4 : &f32_words;
+  case WEFT_F16:
+    if (binding->raw == WEFT_RAW_F16) return &f16_native;
+    if (binding->raw == WEFT_RAW_VEC4_F16) return &f16_native_vec4;
+    return wide ? &f16_vec4 : &f16_words;
+  case WEFT_I32:
+    return &i32_words;
+  case WEFT_U32:
+    return wide ? &u32_vec4 : &u32_words;
+  case WEFT_I64:
+    return &i64_words;
+  case WEFT_BOOL:
+  case WEFT_U8:
+    return wide ? &u32_vec4 : &u8_words;
+  case WEFT_I8:
+    return wide ? &u32_vec4 : &i8_words;
+  default:
+    return NULL;
+  }
+}
+
+/* `template` with the binding's name for the x of x_raw and x_store. */
+static void write_named(const char *template, const char *name, weft_text *text) {
+  for (const char *c = template; *c; c++) {
+    bool starts = c == template || !((c[-1] >= 'a' && c[-1] <= 'z') || c[-1] == '_');
+    if (starts && c[0] == 'x' && c[1] == '_')
+      weft_text_add(text, "%s", name);
+    else
+      weft_text_add(text, "%c", *c);
+  }
+}
+
+static void write_value_function(const char *name, const char *suffix, const char *vector,
+                                 const char *value, const char *body, weft_text *text) {
+  if (!body) return;
+  weft_text_add(text, "fn %s%s(i: u32) -> %s%s%s { return ", name, suffix, vector, value,
+                *vector ? ">" : "");
+  write_named(body, name, text);
+  weft_text_add(text, "; }\n");
+}
+
+static void write_store_function(const char *name, const char *suffix, const char *vector,
+                                 const char *value, const char *body, weft_text *text) {
+  if (!body) return;
+  weft_text_add(text, "fn %s%s(i: u32, v: %s%s%s) { ", name, suffix, vector, value,
+                *vector ? ">" : "");
+  write_named(body, name, text);
+  weft_text_add(text, " }\n");
+}
+
+static weft_status write_binding(const weft_shader *shader, uint32_t index, weft_text *text,
+                                 weft_error *error) {
+  const weft_shader_binding *binding = &shader->bindings[index];
+  const accessors *a = find_accessors(binding);
+  const char *name = binding->name;
+  if (!a)
+    return weft_fail(error, WEFT_UNSUPPORTED, "the GPU has no arrays of %s",
+                     weft_dtype_name(binding->dtype));
+  weft_text_add(text, "@group(0) @binding(%u) var<storage, %s> %s_raw: %s;\n", index,
+                binding->writes ? "read_write" : "read", name, a->array);
+  write_value_function(name, "", "", a->value, a->get, text);
+  write_value_function(name, "4", "vec4<", a->value, a->get4, text);
+  if (!binding->writes) return WEFT_OK;
+  write_store_function(name, "_store", "", a->value, a->set, text);
+  write_store_function(name, "4_store", "vec4<", a->value, a->set4, text);
+  return WEFT_OK;
+}
+
+/* ---- the file's lines ------------------------------------------------------------------------ */
+
+enum { NESTING_MAX = 8, INCLUDES_MAX = 8 };
+
+typedef struct expander {
+  const weft_shader *shader;
+  weft_text *text;
+  weft_error *error;
+  const char *included[INCLUDES_MAX];
+  uint32_t included_count;
+} expander;
+
+/* Which lines are kept: one entry per open #if. */
+typedef struct conditions {
+  bool keeps[NESTING_MAX], outer[NESTING_MAX];
+  uint32_t depth;
+} conditions;
+
+static bool is_name(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static weft_str take_word(weft_str *line) {
+  while (line->length && *line->data == ' ') line->data++, line->length--;
+  weft_str word = {line->data, 0};
+  while (word.length < line->length && line->data[word.length] != ' ') word.length++;
+  line->data += word.length;
+  line->length -= word.length;
+  return word;
+}
+
+static uint32_t value_of(const weft_shader *shader, weft_str name) {
+  for (uint32_t i = 0; i < shader->define_count; i++)
+    if (weft_str_is(name, shader->defines[i].name)) return shader->defines[i].value;
+  return 0;
+}
+
+static uint32_t number_of(weft_str word) {
+  uint32_t number = 0;
+  for (size_t i = 0; i < word.length; i++) number = number * 10 + (uint32_t)(word.data[i] - '0');
+  return number;
+}
+
+static weft_status bad_line(const expander *ex, const char *file, const char *what) {
+  return weft_fail(ex->error, WEFT_INTERNAL, "shader %s: %s", file, what);
+}
+
+static weft_status open_condition(const expander *ex, const char *file, weft_str rest,
+                                  conditions *open) {
+  if (open->depth == NESTING_MAX) return bad_line(ex, file, "#if nested too deep");
+  weft_str name = take_word(&rest), compare = take_word(&rest), number = take_word(&rest);
+  uint32_t value = value_of(ex->shader, name);
+  bool holds = compare.length ? value == number_of(number) : value != 0;
+  bool outer = open->depth == 0 || open->keeps[open->depth - 1];
+  open->outer[open->depth] = outer;
+  open->keeps[open->depth++] = outer && holds;
+  return WEFT_OK;
+}
+
+static weft_status change_condition(const expander *ex, const char *file, bool ends,
+                                    conditions *open) {
+  if (open->depth == 0) return bad_line(ex, file, "#else or #end without #if");
+  uint32_t last = open->depth - 1;
+  if (ends)
+    open->depth--;
+  else
+    open->keeps[last] = open->outer[last] && !open->keeps[last];
+  return WEFT_OK;
+}
+
+static void write_line(const expander *ex, weft_str line) {
+  for (size_t i = 0; i < line.length; i++) {
+    if (line.data[i] != '$' || i + 1 >= line.length || line.data[i + 1] != '{') {
+      weft_text_add(ex->text, "%c", line.data[i]);
+      continue;
+    }
+    weft_str name = {line.data + i + 2, 0};
+    while (i + 2 + name.length < line.length && is_name(name.data[name.length])) name.length++;
+    if (weft_str_is(name, "SUBGROUP_SIZE_ATTRIBUTE")) {
+      if (ex->shader->subgroup_size)
+        weft_text_add(ex->text, "@subgroup_size(%u)", ex->shader->subgroup_size);
+    } else {
+      weft_text_add(ex->text, "%u", value_of(ex->shader, name));
+    }
+    i += 2 + name.length; /* at the closing brace */
+  }
+  weft_text_add(ex->text, "\n");
+}
+
+static weft_status expand(expander *ex, const char *file, uint32_t depth);
+
+static weft_status include(expander *ex, const char *file, weft_str name, uint32_t depth) {
+  for (uint32_t i = 0; i < ex->included_count; i++)
+    if (weft_str_is(name, ex->included[i])) return WEFT_OK;
+  char included[48];
+  if (depth >= NESTING_MAX || ex->included_count == INCLUDES_MAX || name.length >= sizeof included)
+    return bad_line(ex, file, "too many files included");
+  memcpy(included, name.data, name.length);
+  included[name.length] = 0;
+  size_t length;
+  const char *stored = weft_wgsl_name(included);
+  if (!stored || !weft_wgsl_find(stored, &length))
+    return bad_line(ex, file, "an included file does not exist");
+  ex->included[ex->included_count++] = stored;
+  return expand(ex, stored, depth + 1);
+}
+
+static weft_status expand_line(expander *ex, const char *file, weft_str line, conditions *open,
+                               uint32_t depth) {
+  bool keeps = open->depth == 0 || open->keeps[open->depth - 1];
+  weft_str rest = line, first = take_word(&rest);
+  if (weft_str_is(first, "#if")) return open_condition(ex, file, rest, open);
+  if (weft_str_is(first, "#else")) return change_condition(ex, file, false, open);
+  if (weft_str_is(first, "#end")) return change_condition(ex, file, true, open);
+  if (!keeps) return WEFT_OK;
+  if (weft_str_is(first, "#include")) return include(ex, file, take_word(&rest), depth);
+  write_line(ex, line);
+  return WEFT_OK;
+}
+
+static weft_status expand(expander *ex, const char *file, uint32_t depth) {
+  size_t length;
+  const char *text = weft_wgsl_find(file, &length);
+  if (!text) return bad_line(ex, file, "no such file");
+  conditions open = {.depth = 0};
+  while (length > 0) {
+    weft_str line = {text, 0};
+    while (line.length < length && text[line.length] != '\n') line.length++;
+    size_t step = line.length < length ? line.length + 1 : line.length;
+    text += step;
+    length -= step;
+    WEFT_TRY(expand_line(ex, file, line, &open, depth));
+  }
+  return open.depth == 0 ? WEFT_OK : bad_line(ex, file, "#if without #end");
+}
+
+weft_status weft_shader_write(const weft_shader *shader, const weft_gpu_facts *facts,
+                              weft_text *text, weft_error *error) {
+  write_enables(shader, text);
+  write_params(shader, facts, text);
+  for (uint32_t i = 0; i < shader->binding_count; i++)
+    WEFT_TRY(write_binding(shader, i, text, error));
+  if (shader->expr) WEFT_TRY(weft_wgsl_expression(shader->expr, text, error));
+  expander ex = {.shader = shader, .text = text, .error = error};
+  return expand(&ex, shader->file, 0);
+}
