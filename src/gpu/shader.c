@@ -334,6 +334,10 @@ weft_status weft_shader_write(const weft_shader *shader, const weft_gpu_facts *f
   for (uint32_t i = 0; i < shader->binding_count; i++)
     WEFT_TRY(write_binding(shader, i, text, error));
   if (shader->expr) WEFT_TRY(weft_wgsl_expression(shader->expr, text, error));
-  expander ex = {.shader = shader, .text = text, .error = error};
+  expander ex = {.shader = shader,
+                 .text = text,
+                 .error = error,
+                 .included = {shader->file},
+                 .included_count = 1};
   return expand(&ex, shader->file, 0);
 }
