@@ -31,117 +31,69 @@ static void write_params(const weft_shader *shader, const weft_gpu_facts *facts,
 /* How elements of a type lie in a buffer, in WGSL. In the texts x stands for the binding's name. A
  * text is NULL where there is no such accessor. */
 typedef struct accessors {
+  weft_dtype dtype;
+  weft_shader_raw raw;
   const char *array;      /* of x_raw */
   const char *value;      /* what an element is computed with */
   const char *get, *get4; /* expressions of i */
   const char *set, *set4; /* statements of i and v */
 } accessors;
 
-#define WORD_OF(i) "x_raw[(" i ") >> 2u][(" i ") & 3u]"
+#define PART_OF(i) "x_raw[(" i ") >> 2u][(" i ") & 3u]"
+#define FOUR(type)                                                                                 \
+  type "(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], x_raw[4u * i + 3u])"
+#define SET_FOUR(type)                                                                             \
+  "x_raw[4u * i] = " type "(v.x); x_raw[4u * i + 1u] = " type "(v.y); "                            \
+  "x_raw[4u * i + 2u] = " type "(v.z); x_raw[4u * i + 3u] = " type "(v.w);"
+#define BYTES_GET  "(x_raw[i >> 2u] >> (8u * (i & 3u))) & 255u"
+#define BYTES_GET4 "(vec4<u32>(x_raw[i]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)"
+#define BYTES_SET4                                                                                 \
+  "let b = vec4<u32>(v) & vec4<u32>(255u); "                                                       \
+  "x_raw[i] = b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);"
 
-static const accessors f32_words = {
-    "array<f32>",
-    "f32",
-    "x_raw[i]",
-    "vec4<f32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], x_raw[4u * i + 3u])",
-    "x_raw[i] = v;",
-    "x_raw[4u * i] = v.x; x_raw[4u * i + 1u] = v.y; x_raw[4u * i + 2u] = v.z; "
-    "x_raw[4u * i + 3u] = v.w;"};
-static const accessors f32_vec4 = {"array<vec4<f32>>", "f32", WORD_OF("i"),
-                                   "x_raw[i]",         NULL,  "x_raw[i] = v;"};
-static const accessors f16_words = {
-    "array<u32>",
-    "f32",
-    "unpack2x16float(x_raw[i >> 1u])[i & 1u]",
-    "vec4<f32>(unpack2x16float(x_raw[2u * i]), unpack2x16float(x_raw[2u * i + 1u]))",
-    NULL,
-    "x_raw[2u * i] = pack2x16float(v.xy); x_raw[2u * i + 1u] = pack2x16float(v.zw);"};
-static const accessors f16_vec4 = {"array<vec4<u32>>",
-                                   "f32",
-                                   "unpack2x16float(" WORD_OF("i >> 1u") ")[i & 1u]",
-                                   "vec4<f32>(unpack2x16float(" WORD_OF(
-                                       "2u * i") "), unpack2x16float(" WORD_OF("2u * i + 1u") "))",
-                                   NULL,
-                                   NULL};
-static const accessors f16_native = {
-    "array<f16>",
-    "f32",
-    "f32(x_raw[i])",
-    "vec4<f32>(f32(x_raw[4u * i]), f32(x_raw[4u * i + 1u]), f32(x_raw[4u * i + 2u]), "
-    "f32(x_raw[4u * i + 3u]))",
-    "x_raw[i] = f16(v);",
-    "x_raw[4u * i] = f16(v.x); x_raw[4u * i + 1u] = f16(v.y); x_raw[4u * i + 2u] = f16(v.z); "
-    "x_raw[4u * i + 3u] = f16(v.w);"};
-static const accessors f16_native_vec4 = {
-    "array<vec4<f16>>",    "f32", "f32(x_raw[i >> 2u][i & 3u])",
-    "vec4<f32>(x_raw[i])", NULL,  "x_raw[i] = vec4<f16>(v);"};
-static const accessors i32_words = {
-    "array<u32>",
-    "i32",
-    "i32(x_raw[i])",
-    "vec4<i32>(vec4<u32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], "
-    "x_raw[4u * i + 3u]))",
-    "x_raw[i] = u32(v);",
-    "x_raw[4u * i] = u32(v.x); x_raw[4u * i + 1u] = u32(v.y); x_raw[4u * i + 2u] = u32(v.z); "
-    "x_raw[4u * i + 3u] = u32(v.w);"};
-static const accessors u32_words = {
-    "array<u32>",
-    "u32",
-    "x_raw[i]",
-    "vec4<u32>(x_raw[4u * i], x_raw[4u * i + 1u], x_raw[4u * i + 2u], x_raw[4u * i + 3u])",
-    "x_raw[i] = v;",
-    "x_raw[4u * i] = v.x; x_raw[4u * i + 1u] = v.y; x_raw[4u * i + 2u] = v.z; "
-    "x_raw[4u * i + 3u] = v.w;"};
-static const accessors u32_vec4 = {"array<vec4<u32>>", "u32", WORD_OF("i"),
-                                   "x_raw[i]",         NULL,  "x_raw[i] = v;"};
-static const accessors i64_words = {
-    "array<u32>",
-    "i32",
-    "i32(x_raw[2u * i])",
-    "vec4<i32>(vec4<u32>(x_raw[8u * i], x_raw[8u * i + 2u], x_raw[8u * i + 4u], "
-    "x_raw[8u * i + 6u]))",
-    "x_raw[2u * i] = u32(v); x_raw[2u * i + 1u] = u32(v >> 31u);",
-    "x_store(4u * i, v.x); x_store(4u * i + 1u, v.y); x_store(4u * i + 2u, v.z); "
-    "x_store(4u * i + 3u, v.w);"};
-static const accessors u8_words = {
-    "array<u32>",
-    "u32",
-    "(x_raw[i >> 2u] >> (8u * (i & 3u))) & 255u",
-    "(vec4<u32>(x_raw[i]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)",
-    NULL,
-    "x_raw[i] = (v.x & 255u) | ((v.y & 255u) << 8u) | ((v.z & 255u) << 16u) | (v.w << 24u);"};
-static const accessors i8_words = {
-    "array<u32>",
-    "i32",
-    "extractBits(i32(x_raw[i >> 2u]), 8u * (i & 3u), 8u)",
-    "(vec4<i32>(i32(x_raw[i])) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u)",
-    NULL,
-    "x_raw[i] = (u32(v.x) & 255u) | ((u32(v.y) & 255u) << 8u) | ((u32(v.z) & 255u) << 16u) | "
-    "(u32(v.w) << 24u);"};
+static const accessors kinds[] = {
+    {WEFT_F32, WEFT_RAW_WORDS, "array<f32>", "f32", "x_raw[i]", FOUR("vec4<f32>"), "x_raw[i] = v;",
+     SET_FOUR("f32")},
+    {WEFT_F32, WEFT_RAW_VEC4, "array<vec4<f32>>", "f32", PART_OF("i"), "x_raw[i]", NULL,
+     "x_raw[i] = v;"},
+    {WEFT_F16, WEFT_RAW_WORDS, "array<u32>", "f32", "unpack2x16float(x_raw[i >> 1u])[i & 1u]",
+     "vec4<f32>(unpack2x16float(x_raw[2u * i]), unpack2x16float(x_raw[2u * i + 1u]))", NULL,
+     "x_raw[2u * i] = pack2x16float(v.xy); x_raw[2u * i + 1u] = pack2x16float(v.zw);"},
+    {WEFT_F16, WEFT_RAW_VEC4, "array<vec4<u32>>", "f32",
+     "unpack2x16float(" PART_OF("i >> 1u") ")[i & 1u]",
+     "vec4<f32>(unpack2x16float(" PART_OF("2u * i") "), unpack2x16float(" PART_OF(
+         "2u * i + 1u") "))",
+     NULL, NULL},
+    {WEFT_F16, WEFT_RAW_F16, "array<f16>", "f32", "f32(x_raw[i])",
+     "vec4<f32>(" FOUR("vec4<f16>") ")", "x_raw[i] = f16(v);", SET_FOUR("f16")},
+    {WEFT_F16, WEFT_RAW_VEC4_F16, "array<vec4<f16>>", "f32", "f32(" PART_OF("i") ")",
+     "vec4<f32>(x_raw[i])", NULL, "x_raw[i] = vec4<f16>(v);"},
+    {WEFT_I32, WEFT_RAW_WORDS, "array<u32>", "i32", "i32(x_raw[i])",
+     "vec4<i32>(" FOUR("vec4<u32>") ")", "x_raw[i] = u32(v);", SET_FOUR("u32")},
+    {WEFT_U32, WEFT_RAW_WORDS, "array<u32>", "u32", "x_raw[i]", FOUR("vec4<u32>"), "x_raw[i] = v;",
+     SET_FOUR("u32")},
+    {WEFT_U32, WEFT_RAW_VEC4, "array<vec4<u32>>", "u32", PART_OF("i"), "x_raw[i]", NULL,
+     "x_raw[i] = v;"},
+    {WEFT_I64, WEFT_RAW_WORDS, "array<u32>", "i32", "i32(x_raw[2u * i])",
+     "vec4<i32>(vec4<u32>(x_raw[8u * i], x_raw[8u * i + 2u], x_raw[8u * i + 4u], "
+     "x_raw[8u * i + 6u]))",
+     "x_raw[2u * i] = u32(v); x_raw[2u * i + 1u] = u32(v >> 31u);",
+     "x_store(4u * i, v.x); x_store(4u * i + 1u, v.y); x_store(4u * i + 2u, v.z); "
+     "x_store(4u * i + 3u, v.w);"},
+    {WEFT_U8, WEFT_RAW_WORDS, "array<u32>", "u32", BYTES_GET, BYTES_GET4, NULL, BYTES_SET4},
+    {WEFT_BOOL, WEFT_RAW_WORDS, "array<u32>", "u32", BYTES_GET, BYTES_GET4, NULL, BYTES_SET4},
+    {WEFT_I8, WEFT_RAW_WORDS, "array<u32>", "i32",
+     "extractBits(i32(x_raw[i >> 2u]), 8u * (i & 3u), 8u)",
+     "(vec4<i32>(i32(x_raw[i])) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u)", NULL,
+     BYTES_SET4},
+    {WEFT_U8, WEFT_RAW_VEC4, "array<vec4<u32>>", "u32", NULL, NULL, NULL, NULL},
+    {WEFT_I8, WEFT_RAW_VEC4, "array<vec4<u32>>", "i32", NULL, NULL, NULL, NULL},
+};
 
 static const accessors *find_accessors(const weft_shader_binding *binding) {
-  bool wide = binding->raw == WEFT_RAW_VEC4;
-  switch (binding->dtype) {
-  case WEFT_F32:
-    return wide ? &f32_vec4 : &f32_words;
-  case WEFT_F16:
-    if (binding->raw == WEFT_RAW_F16) return &f16_native;
-    if (binding->raw == WEFT_RAW_VEC4_F16) return &f16_native_vec4;
-    return wide ? &f16_vec4 : &f16_words;
-  case WEFT_I32:
-    return &i32_words;
-  case WEFT_U32:
-    return wide ? &u32_vec4 : &u32_words;
-  case WEFT_I64:
-    return &i64_words;
-  case WEFT_BOOL:
-  case WEFT_U8:
-    return wide ? &u32_vec4 : &u8_words;
-  case WEFT_I8:
-    return wide ? &u32_vec4 : &i8_words;
-  default:
-    return NULL;
-  }
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (kinds[i].dtype == binding->dtype && kinds[i].raw == binding->raw) return &kinds[i];
+  return NULL;
 }
 
 /* `template` with the binding's name for the x of x_raw and x_store. */
@@ -179,7 +131,7 @@ static weft_status write_binding(const weft_shader *shader, uint32_t index, weft
   const accessors *a = find_accessors(binding);
   const char *name = binding->name;
   if (!a)
-    return weft_fail(error, WEFT_UNSUPPORTED, "the GPU has no arrays of %s",
+    return weft_fail(error, WEFT_UNSUPPORTED, "the GPU has no such arrays of %s",
                      weft_dtype_name(binding->dtype));
   weft_text_add(text, "@group(0) @binding(%u) var<storage, %s> %s_raw: %s;\n", index,
                 binding->writes ? "read_write" : "read", name, a->array);

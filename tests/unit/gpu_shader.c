@@ -120,7 +120,7 @@ static void test_accessors(void) {
   shader = (weft_shader){.file = "inner"};
   weft_shader_bind(&shader, "x", WEFT_F64, WEFT_RAW_WORDS, false);
   CHECK_INT(write(&shader, &error), WEFT_UNSUPPORTED);
-  CHECK_TEXT(error.message, "the GPU has no arrays of f64");
+  CHECK_TEXT(error.message, "the GPU has no such arrays of f64");
 }
 
 int main(void) {
