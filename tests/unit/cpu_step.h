@@ -19,6 +19,7 @@ typedef struct bench {
   weft_arena arena;
   weft_array arrays[BENCH_ARRAYS];
   uint8_t *bases[1 + BENCH_ARRAYS]; /* slot 1 + i: array i's memory */
+  size_t sizes[1 + BENCH_ARRAYS];   /* of it, in bytes */
   uint32_t count;
   uint64_t random;
   weft_error error;
@@ -98,6 +99,7 @@ static inline weft_array *bench_array(bench *b, weft_dtype dtype, int32_t rank, 
   array->offset = (uint64_t)first * size;
   array->slot = 1 + b->count;
   b->bases[array->slot] = malloc(bytes);
+  b->sizes[array->slot] = bytes;
   memset(b->bases[array->slot], 0xa5, bytes);
   b->count++;
   return array;
@@ -139,10 +141,20 @@ static inline int64_t bench_int(const bench *b, const weft_array *array, uint64_
   return is_signed ? (int64_t)(v << shift) >> shift : (int64_t)v;
 }
 
+/* Normal numbers, cut to f16's precision. */
+static inline void bench_set_f16(const bench *b, const weft_array *array, uint64_t linear,
+                                 float v) {
+  uint32_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  uint32_t size = bits & 0x7fffffff;
+  size = size < 0x38800000 ? 0 : (size - 0x38000000) >> 13;
+  bench_set_int(b, array, linear, (int64_t)(size | (bits >> 31) << 15));
+}
+
 static inline float bench_random_f32(bench *b) {
   return (float)bench_below(b, 2001) / 500.0f - 2.0f;
 }
-/* f32 arrays: numbers in [-2, 2]; integers: in [-9, 9], [0, 18] where unsigned; bool. */
+/* Float arrays: numbers in [-2, 2]; integers: in [-9, 9], [0, 18] where unsigned; bool. */
 static inline weft_array *bench_random(bench *b, weft_dtype dtype, int32_t rank,
                                        const int64_t *dims, bench_strides form) {
   weft_array *array = bench_array(b, dtype, rank, dims, form);
@@ -151,6 +163,8 @@ static inline weft_array *bench_random(bench *b, weft_dtype dtype, int32_t rank,
   for (uint64_t i = 0; i < array->elements; i++) {
     if (dtype == WEFT_F32)
       bench_set_f32(b, array, i, bench_random_f32(b));
+    else if (dtype == WEFT_F16)
+      bench_set_f16(b, array, i, bench_random_f32(b));
     else if (dtype == WEFT_BOOL)
       bench_set_int(b, array, i, (int64_t)bench_below(b, 2));
     else
