@@ -65,11 +65,48 @@ VEC_INLINE void add_steps(dot_form form, int bits, int rows, int vectors, size_t
       }
     }
     VEC_FOR(r, rows) {
-      row[r] += CODES_STEP * (form == DOT_WORDS ? 2 : 1);
+      row[r] += codes_row_step(form);
       VEC_HIDE(row[r]);
     }
     VEC_FOR(p, vectors / 2) {
       b[p] += bits * CODES_VECTOR;
+      VEC_HIDE(b[p]);
+    }
+  }
+done:;
+}
+
+/* The same in short form, of 8 bits. The zero's part is in the sums of 16 bits from the start:
+ * those of a group may wrap, those of two groups cannot (WEFT_NARROW_CODE). */
+VEC_INLINE void add_short_steps(int rows, int vectors, size_t count, const char **row,
+                                const char **b, i32v *acc) {
+  VEC_LOOP for (; count > 0; count--) {
+    VEC_FOR(half, 2) {
+      i16v sums[8];
+      VEC_FOR(r, rows) {
+        i16v start = (i16v)i8v_load_splat(row[r] + half * CODES_START);
+        VEC_FOR(v, vectors) sums[r * vectors + v] = start;
+      }
+      VEC_FOR(group, 2) {
+        i8v a[4];
+        VEC_FOR(r, rows) a[r] = i8v_load_splat(row[r] + CODES_STARTS + (half * 2 + group) * 4);
+        VEC_FOR(v, vectors) {
+          i8v w = i8v_load(b[v / 2] + (v % 2 * 4 + half * 2 + group) * CODES_VECTOR);
+          VEC_FOR(r, rows) sums[r * vectors + v] += i16v_dot_i8(a[r], w);
+        }
+      }
+      VEC_FOR(i, rows * vectors) {
+        acc[i] += i32v_of_pairs(sums[i]);
+        VEC_PIN(acc[i]);
+      }
+      VEC_CUT(count, half, done);
+    }
+    VEC_FOR(r, rows) {
+      row[r] += CODES_STEP + CODES_STARTS;
+      VEC_HIDE(row[r]);
+    }
+    VEC_FOR(p, vectors / 2) {
+      b[p] += 8 * CODES_VECTOR;
       VEC_HIDE(b[p]);
     }
   }
@@ -94,6 +131,11 @@ VEC_INLINE void block_dots(dot_form form, int bits, int rows, int vectors, size_
                            const char **row, const char **b, i32v *acc, i32v *more) {
   const size_t at_once = codes_steps_at_once(form, (uint32_t)bits);
   const bool several = form == DOT_PAIRS && steps > at_once;
+  if (form == DOT_SHORT) {
+    VEC_FOR(i, rows * vectors) acc[i] = i32v_splat(0);
+    add_short_steps(rows, vectors, steps, row, b, acc);
+    return;
+  }
   VEC_FOR(r, rows) {
     i32v start = (i32v)i8v_load_splat(row[r]), zero = i32v_splat(0);
     VEC_FOR(v, vectors) {
@@ -191,12 +233,24 @@ TILES(8, WEFT_DOT_FORM == DOT_WHOLE ? DOT_WHOLE : DOT_WORDS, 8)
 #ifdef WEFT_TARGET_RELAXED_DOT
 TILES(8_words, DOT_WORDS, 8)
 #endif
+TILE(8_short, DOT_SHORT, 8, 1, 8)
+TILE(8_short, DOT_SHORT, 8, 2, 2)
+static void tile_8_short_4(const tile_args *t, float *sums) {
+  tile_args half = *t;
+  half.rows = 2;
+  tile_8_short_2(&half, sums);
+  half.a += 2 * half.a_row;
+  half.rows = t->rows - 2;
+  tile_8_short_2(&half, sums + 4 * WEFT_LANES);
+}
+static const tiles tiles_8_short = {tile_8_short_1, tile_8_short_2, tile_8_short_4};
 
-static const tiles *tiles_for(uint32_t bits) {
+static const tiles *tiles_for(weft_code_format format) {
 #ifdef WEFT_TARGET_RELAXED_DOT
-  if (codes_form(bits) == DOT_WORDS) return &tiles_8_words;
+  if (format.bits == 8 && codes_form(format) == DOT_WORDS) return &tiles_8_words;
 #endif
-  return bits == 2 ? &tiles_2 : bits == 4 ? &tiles_4 : &tiles_8;
+  if (codes_form(format) == DOT_SHORT) return &tiles_8_short;
+  return format.bits == 2 ? &tiles_2 : format.bits == 4 ? &tiles_4 : &tiles_8;
 }
 
 /* ---- the product ----------------------------------------------------------------------------- */
@@ -209,7 +263,7 @@ static void copy_rows(size_t m, size_t n, const float *from, size_t from_stride,
 
 void WEFT_KERNEL_NAME(gemm_codes)(const weft_gemm_codes_args *args) {
   weft_code_format format = args->format;
-  const tiles *f = tiles_for(format.bits);
+  const tiles *f = tiles_for(format);
   tile_fn *run = args->m == 1 ? f->one : args->m == 2 ? f->two : f->four;
   size_t width = (args->m == 1 ? 4 : 1) * CODES_COLUMNS;
   _Alignas(64) float sums[4 * CODES_COLUMNS];

@@ -47,7 +47,7 @@ static void pack_step(uint32_t bits, uint32_t flip, const uint8_t *codes, size_t
 static void pack_column(weft_code_format format, const uint8_t *codes, size_t n, size_t column,
                         char *to) {
   size_t vectors = format.bits / 2, half = column / WEFT_LANES;
-  uint32_t flip = codes_flip(format.bits);
+  uint32_t flip = codes_flip(format);
   to += half * vectors * CODES_VECTOR + column % WEFT_LANES * 4;
   for (size_t at = 0; at < format.block; at += CODES_STEP, to += 2 * vectors * CODES_VECTOR) {
     size_t left = at < n ? n - at : 0;
@@ -78,7 +78,7 @@ VEC_INLINE f32v row_codes(weft_code_format format, const char *block, size_t row
   size_t vector = (row / CODES_STEP * 2 + half) * (format.bits / 2) + group / planes;
   uint32_t shift = (uint32_t)(row % 4) * 8 + group % planes * format.bits;
   u32v word = (u32v)i8v_load(block + vector * CODES_VECTOR);
-  word = (word >> shift & ((1u << format.bits) - 1)) ^ codes_flip(format.bits);
+  word = (word >> shift & ((1u << format.bits) - 1)) ^ codes_flip(format);
   return f32v_from_i32((i32v)word - (int32_t)format.zero);
 }
 
@@ -127,8 +127,28 @@ static int32_t largest_bits(size_t n, const float *x) {
   return result;
 }
 
+/* The starts of a step's halves. Of each product 16 bits count. */
+VEC_INLINE void store_starts(int32_t zero, const i32v v[VECTORS], char *to) {
+  typedef int32_t four __attribute__((vector_size(16)));
+  typedef int16_t eight __attribute__((vector_size(16)));
+  typedef int16_t starts __attribute__((vector_size(CODES_STARTS)));
+#if WEFT_LANES == 8
+  four first = __builtin_shufflevector(v[0], v[0], 0, 1, 2, 3) +
+               __builtin_shufflevector(v[0], v[0], 4, 5, 6, 7);
+  four second = __builtin_shufflevector(v[1], v[1], 0, 1, 2, 3) +
+                __builtin_shufflevector(v[1], v[1], 4, 5, 6, 7);
+#else
+  four first = v[0] + v[1], second = v[2] + v[3];
+#endif
+  four sums = __builtin_shufflevector(first, second, 0, 2, 4, 6) +
+              __builtin_shufflevector(first, second, 1, 3, 5, 7);
+  eight products = (eight)(sums * -zero);
+  starts result = __builtin_shufflevector(products, products, 0, 2, 4, 6);
+  __builtin_memcpy(to, &result, sizeof result);
+}
+
 /* Writes a step's codes, which fit a byte. */
-VEC_INLINE void store_step(bool words, const i32v v[VECTORS], char *to) {
+VEC_INLINE void store_codes(bool words, const i32v v[VECTORS], char *to) {
   VEC_FOR(i, VECTORS / 2) {
     i16v pair = i16v_narrow(words ? i32v_swap_middle(v[2 * i]) : v[2 * i],
                             words ? i32v_swap_middle(v[2 * i + 1]) : v[2 * i + 1]);
@@ -143,11 +163,12 @@ VEC_INLINE void store_step(bool words, const i32v v[VECTORS], char *to) {
 /* Rounds n numbers to codes, by steps; sums[0] gets the sum of codes 0 and 1 of the groups, sums[1]
  * of 2 and 3. Adding 1.5 x 2^23 rounds to a whole number, which is then the difference of the bits.
  */
-static void round_codes(bool words, size_t n, const float *x, float scale, char *to,
-                        int32_t sums[2]) {
+VEC_INLINE char *round_codes(dot_form form, int32_t zero, size_t n, const float *x, float scale,
+                             char *to, int32_t sums[2]) {
   const f32v magic = F32V_CONST(0x1.8p23f), factor = f32v_splat(scale);
+  const size_t step = codes_row_step(form);
   i32v sum = i32v_splat(0);
-  for (size_t i = 0; i < n; i += CODES_STEP, to += CODES_STEP * (words ? 2 : 1)) {
+  for (size_t i = 0; i < n; i += CODES_STEP, to += step) {
     f32v v[VECTORS];
     i32v codes[VECTORS];
     load_step(n - i, x + i, v);
@@ -155,47 +176,57 @@ static void round_codes(bool words, size_t n, const float *x, float scale, char 
       codes[j] = (i32v)(v[j] * factor + magic) - (i32v)magic;
       sum += codes[j];
     }
-    store_step(words, codes, to);
+    if (form == DOT_SHORT) store_starts(zero, codes, to);
+    store_codes(form == DOT_WORDS, codes, to + (form == DOT_SHORT ? CODES_STARTS : 0));
   }
   VEC_FOR(i, WEFT_LANES) sums[i / 2 % 2] += sum[i];
+  return to;
 }
 
 /* What the sums of a block start from (codes.h). */
-static int32_t start_of(weft_code_format format, const int32_t sums[2]) {
-  int32_t zero = (int32_t)(format.zero - codes_flip(format.bits));
-  dot_form form = codes_form(format.bits);
+static int32_t start_of(weft_code_format format, int32_t zero, const int32_t sums[2]) {
+  dot_form form = codes_form(format);
   if (form != DOT_PAIRS || format.block / CODES_STEP > codes_steps_at_once(form, format.bits))
     return -zero * (sums[0] + sums[1]);
   return (int32_t)((uint32_t)(-zero * sums[1]) << 16 | ((uint32_t)(-zero * sums[0]) & 0xFFFF));
 }
 
 /* A block of a row, of which n numbers are there. */
-static void quantize_block(weft_code_format format, size_t n, const float *x, char *to) {
-  bool words = codes_form(format.bits) == DOT_WORDS;
-  char *codes = to + CODES_START, *end = codes + codes_row_codes(format);
+VEC_INLINE void quantize_block(dot_form form, weft_code_format format, size_t n, const float *x,
+                               char *to) {
+  char *codes = to + codes_row_start(form), *end = to + codes_row_block(format) - CODES_END;
+  int32_t zero = (int32_t)(format.zero - codes_flip(format));
   int32_t sums[2] = {0}, bits = largest_bits(n, x);
   float largest, ends[2];
   __builtin_memcpy(&largest, &bits, sizeof largest);
   ends[0] = largest / 127;
-  if (largest >= WEFT_CODES_LEAST && largest - largest == 0) {
-    round_codes(words, n, x, 127 / largest, codes, sums);
-    codes += round_up(n, CODES_STEP) * (words ? 2 : 1);
-  } else {
+  if (largest >= WEFT_CODES_LEAST && largest - largest == 0)
+    codes = round_codes(form, zero, n, x, 127 / largest, codes, sums);
+  else
     ends[0] = largest - largest; /* 0, or NaN */
-  }
   if (codes < end) memset(codes, 0, (size_t)(end - codes));
-  int32_t start = start_of(format, sums);
+  int32_t start = start_of(format, zero, sums);
   ends[1] = ends[0] * (float)(sums[0] + sums[1]);
-  __builtin_memcpy(to, &start, sizeof start);
+  if (form != DOT_SHORT) __builtin_memcpy(to, &start, sizeof start);
   __builtin_memcpy(end, ends, sizeof ends);
 }
 
-void WEFT_KERNEL_NAME(quantize_rows)(const weft_quantize_rows_args *args) {
+VEC_INLINE void quantize_rows(dot_form form, const weft_quantize_rows_args *args) {
   size_t block = args->format.block, bytes = codes_row_block(args->format);
   for (size_t row = 0; row < args->m; row++) {
     char *to = (char *)args->to + row * WEFT_KERNEL_NAME(codes_row_bytes)(args->format, args->k);
     for (size_t k = 0; k < args->k; k += block, to += bytes)
-      quantize_block(args->format, args->k - k < block ? args->k - k : block,
+      quantize_block(form, args->format, args->k - k < block ? args->k - k : block,
                      args->x + row * args->ldx + k, to);
   }
+}
+
+void WEFT_KERNEL_NAME(quantize_rows)(const weft_quantize_rows_args *args) {
+  dot_form form = codes_form(args->format);
+  if (form == DOT_SHORT)
+    quantize_rows(DOT_SHORT, args);
+  else if (form == DOT_WORDS)
+    quantize_rows(DOT_WORDS, args);
+  else
+    quantize_rows(WEFT_DOT_FORM, args);
 }

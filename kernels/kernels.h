@@ -95,7 +95,13 @@ typedef struct weft_code_format {
   uint32_t zero;    /* below 2^bits */
   uint32_t block;   /* values of k that share a scale, a multiple of 16, at most 32768 */
   bool has_offsets; /* else they are 0 */
+  bool narrow;      /* 8 bits of which little is used: WEFT_NARROW_CODE */
 } weft_code_format;
+
+/* In a narrow format no code is larger, and in each 8 codes of a column, from multiples of 8 on,
+ * |code - zero| of the codes 0, 1, 4, 5 adds up to no more than twice that, as it does of 2, 3, 6,
+ * 7: sums of products with A's codes, which are at most 127, fit 16 bits. Weights of 7 bits do. */
+#define WEFT_NARROW_CODE 129
 
 /* A panel: gemm_columns columns of codes with their scales (and offsets), block of k by block, in
  * the order in which gemm_codes reads them: one stream. The layout is the target's own. `k` is

@@ -1,10 +1,11 @@
 /* vec_dot.h - vectors of bytes and of 16-bit numbers, four and two to a 32-bit lane, and their dot
- * products. Three forms, of which a target has what its instructions do best:
+ * products. Forms, of which a target has what its instructions do best:
  *
  *   whole  i32 += 4 products of bytes, one instruction: VNNI, NEON's and wasm's relaxed dot product
  *   pairs  i16 += 2 products of bytes, two instructions, widened now and then: AVX2, and wasm where
  *          the engine makes the whole form of five instructions
- *   words  i32 += 2 products of 16-bit numbers, two instructions: exact for all that fits them */
+ *   words  i32 += 2 products of 16-bit numbers, two instructions: exact for all that fits them
+ *   short  as pairs, but widened after every second group: for codes of 8 bits that allow it */
 #ifndef WEFT_KERNELS_VEC_DOT_H
 #define WEFT_KERNELS_VEC_DOT_H
 
@@ -13,7 +14,7 @@
 #include <emmintrin.h>
 #endif
 
-typedef enum dot_form { DOT_WHOLE, DOT_PAIRS, DOT_WORDS } dot_form;
+typedef enum dot_form { DOT_WHOLE, DOT_PAIRS, DOT_WORDS, DOT_SHORT } dot_form;
 
 /* The form for unsigned bytes of at most 7 bits. */
 #if defined(WEFT_TARGET_AVX2_VNNI) || defined(WEFT_TARGET_NEON_DOT) ||                             \
@@ -111,6 +112,21 @@ VEC_INLINE i16v i16v_dot_i8(i8v a, i8v b) {
   i16v sums = {0};
   VEC_FOR(i, WEFT_LANES * 4) sums[i / 2] = (int16_t)(sums[i / 2] + a[i] * b[i]);
   return sums;
+#endif
+}
+
+/* Whether i16v_dot_i8 takes b of 8 bits as unsigned: x86 does, also where wasm leaves it open. */
+VEC_INLINE bool vec_pairs_probe(void) {
+#if defined(WEFT_TARGET_AVX2)
+  return true;
+#elif defined(WEFT_TARGET_RELAXED)
+  static const int8_t low[4] = {127, 127, 127, 127}, high[4] = {-127, -127, -127, -127}; /* 129 */
+  const int8_t *a = low, *b = high;
+  VEC_HIDE(a);
+  VEC_HIDE(b);
+  return i16v_dot_i8(i8v_load_splat(a), i8v_load_splat(b))[0] == 2 * 127 * 129;
+#else
+  return false;
 #endif
 }
 

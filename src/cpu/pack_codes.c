@@ -125,6 +125,7 @@ typedef struct packing {
   uint8_t *raw;            /* [blocks], of up to 4 bytes */
   int64_t zero;            /* of all, as far as seen */
   bool zero_known, zeros_differ;
+  bool wide; /* not all codes fit a narrow format */
   weft_error *error;
 } packing;
 
@@ -176,12 +177,17 @@ static weft_status each_part(packing *job, const weft_weight_list *weight, uint3
 
 /* ---- zeros ---------------------------------------------------------------------------------- */
 
-/* As the kernels count them: from the lowest code. */
-static uint32_t unsigned_code(const packing *job, uint8_t code) {
-  return is_signed(job) ? code ^ 0x80u : code;
+/* What makes codes count from the lowest, as the kernels have them: -128, or -64 in a narrow
+ * format.
+ */
+static int32_t shift_of(const packing *job) {
+  return !is_signed(job) ? 0 : job->header->format.narrow ? 64 : 128;
+}
+static int64_t zero_of(const packing *job, uint8_t code) {
+  return (is_signed(job) ? (int8_t)code : code) + shift_of(job);
 }
 static int64_t plain_zero(const packing *job) {
-  return job->part->dequantize->attributes.dequantize.zero + (is_signed(job) ? 128 : 0);
+  return job->part->dequantize->attributes.dequantize.zero + shift_of(job);
 }
 
 /* Takes the first zero that comes for the format's, and notes whether the others are the same. */
@@ -194,7 +200,7 @@ static void compare_zeros(packing *job, uint64_t column) {
   }
   if (zeros->value != NULL) field_column(zeros, column, job->blocks, job->raw);
   for (uint64_t b = 0; b < job->blocks; b++) {
-    int64_t zero = zeros->value != NULL ? unsigned_code(job, job->raw[b]) : plain_zero(job);
+    int64_t zero = zeros->value != NULL ? zero_of(job, job->raw[b]) : plain_zero(job);
     if (!job->zero_known) job->zero = zero;
     job->zero_known = true;
     job->zeros_differ |= zero != job->zero;
@@ -206,7 +212,8 @@ static weft_status choose_zero(packing *job, const weft_weight_list *weight) {
   weft_code_format *format = &job->header->format;
   WEFT_TRY(each_part(job, weight, ZEROS, compare_zeros));
   format->has_offsets = job->zeros_differ || job->zero < 0 || job->zero >= 1 << format->bits;
-  format->zero = format->has_offsets ? 1u << (format->bits - 1) : (uint32_t)job->zero;
+  uint32_t middle = format->narrow ? 64 : 1u << (format->bits - 1);
+  format->zero = format->has_offsets ? middle : (uint32_t)job->zero;
   return WEFT_OK;
 }
 
@@ -221,13 +228,13 @@ static void read_floats(packing *job, const field *f, uint64_t column, float *to
 /* offset = scale * (the format's zero - the block's own) */
 static void read_offsets(packing *job, uint64_t column, const float *scales, float *offsets) {
   const field *zeros = &job->fields[ZEROS];
-  float middle = (float)job->header->format.zero, shift = is_signed(job) ? 128 : 0;
+  float middle = (float)job->header->format.zero, shift = (float)shift_of(job);
   bool floats = zeros->value != NULL && weft_dtype_is_float(zeros->value->dtype);
   if (floats) read_floats(job, zeros, column, offsets);
   if (zeros->value != NULL && !floats) field_column(zeros, column, job->blocks, job->raw);
   for (uint64_t b = 0; b < job->blocks; b++) {
     float zero = floats                 ? offsets[b] + shift
-                 : zeros->value != NULL ? (float)unsigned_code(job, job->raw[b])
+                 : zeros->value != NULL ? (float)zero_of(job, job->raw[b])
                                         : (float)plain_zero(job);
     offsets[b] = scales[b] * (middle - zero);
   }
@@ -249,15 +256,38 @@ static void finish_panel(packing *job) {
   job->filled = 0;
 }
 
+/* Whether no code of a column is more than 64 from the zero, which is all that 7 bits can be. */
+static bool all_near(const uint8_t *codes, uint64_t count, uint32_t zero) {
+  uint8_t far = 0, lowest = (uint8_t)(zero - 64);
+  for (uint64_t i = 0; i < count; i++) far |= (uint8_t)(codes[i] - lowest) > 128;
+  return !far;
+}
+
+/* Whether a column keeps to a narrow format (WEFT_NARROW_CODE). */
+static bool is_narrow(const uint8_t *codes, uint64_t count, uint32_t zero) {
+  if (zero >= 64 && zero + 64 <= WEFT_NARROW_CODE && all_near(codes, count, zero)) return true;
+  uint32_t sums[2] = {0};
+  for (uint64_t i = 0; i < count; i++) {
+    if (i % 8 == 0) sums[0] = sums[1] = 0;
+    uint32_t *sum = &sums[i / 2 % 2];
+    *sum += codes[i] > zero ? codes[i] - zero : zero - codes[i];
+    if (codes[i] > WEFT_NARROW_CODE || *sum > 2 * WEFT_NARROW_CODE) return false;
+  }
+  return true;
+}
+
 static void pack_column(packing *job, uint64_t column) {
+  if (job->wide) return;
+  const weft_code_format *format = &job->header->format;
   uint64_t k = job->header->k;
   uint8_t *codes = job->codes + job->filled * k;
   float *scales = job->scales + job->filled * job->blocks;
   field_column(&job->fields[CODES], column, k, codes);
-  if (is_signed(job))
-    for (uint64_t i = 0; i < k; i++) codes[i] ^= 0x80;
+  uint8_t shift = (uint8_t)shift_of(job);
+  for (uint64_t i = 0; i < k; i++) codes[i] = (uint8_t)(codes[i] + shift);
+  job->wide = format->narrow && !is_narrow(codes, k, format->zero);
   read_floats(job, &job->fields[SCALES], column, scales);
-  if (job->header->format.has_offsets)
+  if (format->has_offsets)
     read_offsets(job, column, scales, job->offsets + job->filled * job->blocks);
   if (++job->filled == job->kernels->gemm_columns) finish_panel(job);
 }
@@ -376,19 +406,32 @@ static weft_status fill_buffer(packing *job, const weft_weight_list *weight, wef
   return status;
 }
 
-weft_status weft_cpu_pack_weight(const weft_cpu *cpu, const weft_graph *graph,
-                                 const weft_weight_list *weight, weft_heap *heap, weft_buffer **out,
-                                 weft_error *error) {
-  weft_packed header = describe(cpu->kernels, weight);
+/* As a narrow format or not; `wide`: it is none. */
+static weft_status pack_as(const weft_kernels *kernels, const weft_graph *graph,
+                           const weft_weight_list *weight, weft_heap *heap, bool narrow, bool *wide,
+                           weft_buffer **out, weft_error *error) {
+  weft_packed header = describe(kernels, weight);
   packing job = {
-      .kernels = cpu->kernels, .graph = graph, .heap = heap, .header = &header, .error = error};
+      .kernels = kernels, .graph = graph, .heap = heap, .header = &header, .error = error};
   weft_status status = WEFT_OK;
   if (header.kind == WEFT_PACKED_CODES) {
+    header.format.narrow = narrow && header.format.bits == 8;
     job.blocks = divide_up(weight->k, header.format.block);
     status = allocate_scratch(&job);
     if (status == WEFT_OK) status = choose_zero(&job, weight);
   }
   if (status == WEFT_OK) status = fill_buffer(&job, weight, out);
   weft_heap_release(heap, job.scratch, job.scratch_bytes);
+  *wide = job.wide;
   return status;
+}
+
+weft_status weft_cpu_pack_weight(const weft_cpu *cpu, const weft_graph *graph,
+                                 const weft_weight_list *weight, weft_heap *heap, weft_buffer **out,
+                                 weft_error *error) {
+  bool wide;
+  WEFT_TRY(pack_as(cpu->kernels, graph, weight, heap, true, &wide, out, error));
+  if (!wide) return WEFT_OK;
+  weft_buffer_release(out);
+  return pack_as(cpu->kernels, graph, weight, heap, false, &wide, out, error);
 }

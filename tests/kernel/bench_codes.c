@@ -97,7 +97,7 @@ static double peak_of(const weft_kernels *t) {
 static call prepare(const weft_kernels *t, size_t m, size_t k, size_t n) {
   call c = {.target = t, .m = m, .k = k, .n = n};
   for (size_t i = 0; i < n * k; i++)
-    host_slot(CODES)[i] = (uint8_t)(random_u32() & ((1u << format.bits) - 1));
+    host_slot(CODES)[i] = (uint8_t)(random_u32() & ((1u << (format.narrow ? 7 : format.bits)) - 1));
   fill_floats(FILL_SMALL, n * ((k + format.block - 1) / format.block), bench_memory(C));
   fill_floats(FILL_SMALL, m * k, bench_memory(X));
   run_pack_codes(&c), run_quantize(&c);
@@ -111,19 +111,22 @@ void bench_gemm_codes(const weft_kernels *t, const char *kernel, weft_gemm_codes
     weft_code_format format;
     size_t m, k, n;
     const char *shape;
-  } cases[] = {{{4, 8, 32, false}, 1, 2048, 2048, "1x2048x2048 4b32"},
-               {{4, 8, 32, false}, 2, 2048, 2048, "2x2048x2048 4b32"},
-               {{4, 8, 32, false}, 4, 512, 16, "4x512x16 4b32"},
-               {{4, 8, 32, false}, 128, 2048, 2048, "128x2048x2048 4b32"},
-               {{4, 8, 32, true}, 128, 2048, 2048, "128x2048x2048 4b32+"},
-               {{4, 8, 128, false}, 1, 2048, 2048, "1x2048x2048 4b128"},
-               {{4, 8, 128, false}, 128, 2048, 2048, "128x2048x2048 4b128"},
-               {{4, 8, 16, false}, 128, 2048, 2048, "128x2048x2048 4b16"},
-               {{2, 2, 64, false}, 1, 2048, 2048, "1x2048x2048 2b64"},
-               {{2, 2, 64, false}, 128, 2048, 2048, "128x2048x2048 2b64"},
-               {{8, 128, 32, false}, 128, 2048, 1024, "128x2048x1024 8b32"},
-               {{8, 128, 2048, false}, 1, 2048, 1024, "1x2048x1024 8bK"},
-               {{8, 128, 2048, false}, 128, 2048, 1024, "128x2048x1024 8bK"}};
+  } cases[] = {{{4, 8, 32, false, false}, 1, 2048, 2048, "1x2048x2048 4b32"},
+               {{4, 8, 32, false, false}, 2, 2048, 2048, "2x2048x2048 4b32"},
+               {{4, 8, 32, false, false}, 4, 512, 16, "4x512x16 4b32"},
+               {{4, 8, 32, false, false}, 128, 2048, 2048, "128x2048x2048 4b32"},
+               {{4, 8, 32, true, false}, 128, 2048, 2048, "128x2048x2048 4b32+"},
+               {{4, 8, 128, false, false}, 1, 2048, 2048, "1x2048x2048 4b128"},
+               {{4, 8, 128, false, false}, 128, 2048, 2048, "128x2048x2048 4b128"},
+               {{4, 8, 16, false, false}, 128, 2048, 2048, "128x2048x2048 4b16"},
+               {{2, 2, 64, false, false}, 1, 2048, 2048, "1x2048x2048 2b64"},
+               {{2, 2, 64, false, false}, 128, 2048, 2048, "128x2048x2048 2b64"},
+               {{8, 128, 32, false, false}, 128, 2048, 1024, "128x2048x1024 8b32"},
+               {{8, 128, 2048, false, false}, 1, 2048, 1024, "1x2048x1024 8bK"},
+               {{8, 128, 2048, false, false}, 128, 2048, 1024, "128x2048x1024 8bK"},
+               {{8, 64, 2048, false, true}, 1, 2048, 1024, "1x2048x1024 7bK"},
+               {{8, 64, 192, false, true}, 128, 384, 1152, "128x384x1152 7b192"},
+               {{8, 64, 2048, false, true}, 128, 2048, 1024, "128x2048x1024 7bK"}};
   double peak = peak_of(t);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     format = cases[i].format;
@@ -140,7 +143,7 @@ void bench_gemm_codes(const weft_kernels *t, const char *kernel, weft_gemm_codes
 
 /* The others on a matrix of 2048 x 256, as GB/s of floats. */
 static void bench_floats(const weft_kernels *t, const char *kernel, void (*run)(const call *c)) {
-  format = (weft_code_format){4, 8, 32, false};
+  format = (weft_code_format){4, 8, 32, false, false};
   call c = prepare(t, 16, 2048, 256);
   c.run = run;
   double values = (double)(run == run_quantize ? c.m * c.k : c.n * c.k);

@@ -24,10 +24,24 @@ static size_t blocks_of(const product *p) {
   return (p->k + p->format.block - 1) / p->format.block;
 }
 static uint8_t largest_code(weft_code_format format) {
-  return (uint8_t)((1u << format.bits) - 1);
+  return format.narrow ? WEFT_NARROW_CODE : (uint8_t)((1u << format.bits) - 1);
+}
+/* The code of the format that is nearest to zero + distance. */
+static uint8_t code_near(weft_code_format format, int distance) {
+  int code = (int)format.zero + distance, largest = largest_code(format);
+  return (uint8_t)(code < 0 ? 0 : code > largest ? largest : code);
 }
 static uint8_t any_code(weft_code_format format) {
+  if (format.narrow) return code_near(format, (int)(random_u32() % 129) - 64);
   return (uint8_t)(random_u32() & largest_code(format));
+}
+/* The largest and the lowest code number k of a column; what a narrow format allows to four codes
+ * is as good as used up. */
+static uint8_t top_code(weft_code_format format, size_t k) {
+  return format.narrow ? code_near(format, k % 8 < 4 ? 65 : 64) : largest_code(format);
+}
+static uint8_t low_code(weft_code_format format, size_t k) {
+  return format.narrow ? code_near(format, k % 8 < 4 ? -65 : -64) : 0;
 }
 
 static product make_product(weft_code_format format, size_t m, size_t k, size_t n) {
@@ -102,14 +116,15 @@ static void expect_guards(const weft_kernels *target, const char *kernel, const 
 
 /* ---- formats --------------------------------------------------------------------------------- */
 
-enum { FORMATS = 3 * 7 * 2 * 3 };
+enum { FORMATS = 4 * 7 * 2 * 3 };
 /* Each format in turn: bits, blocks, with offsets or not, zero 0, in the middle, the largest. */
 static weft_code_format format_at(size_t i) {
-  static const uint32_t blocks[] = {16, 32, 48, 64, 128, 256, 1024};
-  weft_code_format format = {.bits = 2u << i % 3, .block = blocks[i / 3 % 7]};
-  format.has_offsets = i / 21 % 2;
-  uint32_t zeros[] = {1u << (format.bits - 1), 0, largest_code(format)};
-  format.zero = zeros[i / 42 % 3];
+  static const uint32_t bits_of[] = {2, 4, 8, 8}, blocks[] = {16, 32, 48, 64, 128, 256, 1024};
+  weft_code_format format = {.bits = bits_of[i % 4], .block = blocks[i / 4 % 7]};
+  format.narrow = i % 4 == 3;
+  format.has_offsets = i / 28 % 2;
+  uint32_t zeros[] = {(largest_code(format) + 1u) / 2, 0, largest_code(format)};
+  format.zero = zeros[i / 56 % 3];
   return format;
 }
 
@@ -282,13 +297,14 @@ static void check_products(const weft_kernels *target, const char *kernel, doubl
  * is a whole number and has to be exact. */
 static void check_extremes(const weft_kernels *target, const char *kernel) {
   static const size_t depths[] = {16, 32, 64, 256, 4096, 32768};
-  for (size_t i = 0; i < 6 * 3 * 3 * 16; i++) {
+  for (size_t i = 0; i < 6 * 4 * 3 * 16; i++) {
     size_t k = depths[i % 6], m = target->codes_rows, n = 2 * target->gemm_columns;
-    unsigned pattern = (unsigned)(i / 54);
+    unsigned pattern = (unsigned)(i / 72);
     if (k * n > SLOT_BYTES / 4 || (k > 4096 && pattern % 5)) continue;
-    weft_code_format format = {.bits = 2u << i / 6 % 3, .block = (uint32_t)k};
-    const uint32_t zeros[] = {0, 1u << (format.bits - 1), largest_code(format)};
-    format.zero = zeros[i / 18 % 3];
+    weft_code_format format = {.bits = i / 6 % 4 == 3 ? 8 : 2u << i / 6 % 4, .block = (uint32_t)k};
+    format.narrow = i / 6 % 4 == 3;
+    const uint32_t zeros[] = {0, largest_code(format) / 2 + !format.narrow, largest_code(format)};
+    format.zero = zeros[i / 24 % 3] + (format.narrow && pattern / 4 == 1);
     product p = make_product(format, m, k, n);
     for (size_t j = 0; j < n; j++) p.scales[j] = 1;
     for (size_t j = 0; j < m * k; j++) {
@@ -296,8 +312,8 @@ static void check_extremes(const weft_kernels *target, const char *kernel) {
       p.x[j] = j % k ? x[pattern % 4] : 127;
     }
     for (size_t j = 0; j < n * k; j++) {
-      uint8_t top = largest_code(format), codes[] = {top, 0, j % 2 ? top : 0, any_code(format)};
-      p.codes[j] = codes[pattern / 4];
+      uint8_t top = top_code(format, j % k), low = low_code(format, j % k);
+      p.codes[j] = (uint8_t[]){top, low, j % 2 ? top : low, any_code(format)}[pattern / 4];
     }
     expect_same(target, kernel, "extreme, bits, k:", &p);
   }

@@ -17,6 +17,7 @@ typedef struct part {
   zeros_kind zeros;
   weft_dtype scale_dtype;
   int64_t k, n, block;
+  bool seven; /* codes of 8 bits from the middle half of their range, zeros in its middle */
 } part;
 
 /* How bytes are handed over. */
@@ -142,6 +143,18 @@ static void put_code(uint8_t *table, uint64_t index, uint64_t last, uint32_t bit
   *byte = (uint8_t)(*byte | code << (bit % 8));
 }
 
+/* A code; where they are of 7 bits, with both ends: -64 to 64 as quantisers write them, 0 to 127.
+ */
+static uint32_t some_code(model *m, const part *p) {
+  if (!p->seven) return (uint32_t)below(m, 1u << p->bits);
+  return p->dtype == WEFT_U8 ? (uint32_t)below(m, 128) : (uint8_t)(below(m, 129) - 64);
+}
+
+static uint32_t some_zero(model *m, const part *p) {
+  if (!p->seven) return (uint32_t)below(m, 1u << p->bits);
+  return p->dtype == WEFT_U8 ? 63 + (uint32_t)below(m, 2) : 0;
+}
+
 static double code_number(const part *p, uint32_t code) {
   return p->dtype == WEFT_I8 ? (double)(int8_t)code : (double)code;
 }
@@ -167,11 +180,11 @@ static weft_value_id add_zeros(model *m, const part *p, tables *t, int32_t rank,
                                const int64_t *dims) {
   uint64_t last = rank > 0 ? (uint64_t)dims[rank - 1] : 1;
   int64_t packed[2] = {rank > 0 ? dims[0] : 1, rank > 1 ? dims[1] : 1};
-  uint32_t equal = (uint32_t)below(m, 1u << p->bits);
+  uint32_t equal = some_zero(m, p);
   bool floats = p->zeros == FLOAT_ZEROS;
   uint8_t *bytes = new_bytes(m, t->parameters * 4);
   for (uint64_t i = 0; i < t->parameters; i++) {
-    uint32_t code = p->zeros == EQUAL_ZEROS ? equal : (uint32_t)below(m, 1u << p->bits);
+    uint32_t code = p->zeros == EQUAL_ZEROS ? equal : some_zero(m, p);
     t->zeros[i] = floats ? some_number(m) : (float)code_number(p, code);
     if (floats)
       put_number(bytes, i, t->zeros[i], p->scale_dtype);
@@ -187,7 +200,7 @@ static weft_value_id add_codes(model *m, const part *p, const tables *t) {
   file_dims(p, dims);
   uint8_t *bytes = new_bytes(m, (uint64_t)(dims[0] * dims[1]));
   for (uint64_t i = 0; i < (uint64_t)(dims[0] * dims[1]); i++) {
-    t->codes[i] = (uint32_t)below(m, 1u << p->bits);
+    t->codes[i] = some_code(m, p);
     put_code(bytes, i, (uint64_t)dims[1], p->bits, t->codes[i]);
   }
   dims[1] = up(dims[1] * p->bits, 8);
@@ -205,7 +218,7 @@ static weft_value_id add_quantized(model *m, const part *p, int64_t column) {
   int32_t rank = parameter_dims(p, dims);
   file_dims(p, file);
   uint64_t parameters = (uint64_t)((rank > 0 ? dims[0] : 1) * (rank > 1 ? dims[1] : 1));
-  int32_t zero = (int32_t)below(m, 1u << p->bits);
+  int32_t zero = (int32_t)some_zero(m, p);
   tables t = {.codes = malloc((size_t)(p->k * p->n) * sizeof(uint32_t)),
               .scales = malloc(parameters * sizeof(float)),
               .zeros = malloc(parameters * sizeof(float)),
@@ -412,9 +425,11 @@ static part random_part(bench *b) {
                                                : WEFT_BF16,
             .k = 1 + (int64_t)bench_below(b, 150),
             .n = 1 + (int64_t)bench_below(b, 60),
-            .block = 16 << bench_below(b, 3)};
+            .block = 16 << bench_below(b, 3),
+            .seven = bench_below(b, 2)};
   if (bench_below(b, 8) == 0) p.k += 700;
   if (p.bits < 8) p.dtype = WEFT_U8;
+  p.seven &= p.bits == 8;
   return p;
 }
 
@@ -466,11 +481,53 @@ static void test_parts(void) {
       parts[i] = random_part(&b);
       parts[i].bits = parts[0].bits, parts[i].k = parts[0].k, parts[i].block = parts[0].block;
       if (parts[i].bits < 8) parts[i].dtype = WEFT_U8;
+      parts[i].seven &= parts[i].bits == 8;
       if (parts[i].form == BLOCKS || parts[0].form == BLOCKS) parts[i].form = parts[0].form;
     }
     check_part(&b, parts, count, (handing)(seed % 3), seed);
   }
   bench_close(&b);
+}
+
+/* A weight of int8 whose four codes 0, 1, 4, 5 of the last column are given: whether it is packed
+ * as a narrow format. The product is right either way, with rows of the largest codes too. */
+static bool packs_narrow(const int8_t codes[4]) {
+  static const uint8_t at[4] = {0, 1, 4, 5};
+  part p = {.dtype = WEFT_I8,
+            .bits = 8,
+            .form = VECTOR,
+            .scale_dtype = WEFT_F32,
+            .transposed = true,
+            .k = 40,
+            .n = 21,
+            .seven = true};
+  subject s;
+  bench_open(&s.b, NULL, 1);
+  model_open(&s.m, &p, 1, IN_MEMORY, 5);
+  for (int64_t i = 0, first = (p.n - 1) * p.k; i < 4; i++) {
+    int8_t *code = (int8_t *)s.m.bytes[0] + first + at[i];
+    double *dense = &s.m.dense[first + at[i]], scale = s.m.dense[first + 7];
+    scale /= (double)(int8_t)s.m.bytes[0][first + 7];
+    *code = codes[i];
+    *dense = scale * codes[i];
+  }
+  s.packed = pack_checked(&s.b, &s.m);
+  bool narrow = ((const weft_packed *)(const void *)s.packed->data)->format.narrow;
+  multiply(&s.b, &s.m, s.packed, 1, 1, true, BENCH_DENSE);
+  multiply(&s.b, &s.m, s.packed, 1, 5, true, BENCH_DENSE);
+  multiply(&s.b, &s.m, s.packed, 1, 5, false, BENCH_DENSE);
+  subject_close(&s);
+  return narrow;
+}
+
+static void test_narrow(void) {
+  CHECK(packs_narrow((int8_t[]){0, 0, 0, 0}));
+  CHECK(packs_narrow((int8_t[]){64, -64, 64, -64}));
+  CHECK(packs_narrow((int8_t[]){65, 65, -64, -64}));
+  CHECK(!packs_narrow((int8_t[]){65, 65, -64, 65}));
+  CHECK(!packs_narrow((int8_t[]){66, 0, 0, 0}));
+  CHECK(!packs_narrow((int8_t[]){0, 0, 0, -65}));
+  CHECK(!packs_narrow((int8_t[]){127, -128, 127, -128}));
 }
 
 static void test_floats(void) {
@@ -732,6 +789,7 @@ int main(void) {
   CHECK_RUN(test_forms_best);
   CHECK_RUN(test_forms_reference);
   CHECK_RUN(test_parts);
+  CHECK_RUN(test_narrow);
   CHECK_RUN(test_floats);
   CHECK_RUN(test_pieces);
   CHECK_RUN(test_memory);
