@@ -11,9 +11,10 @@ typedef struct web_context {
   weft_error error;
   char *text; /* the latest description or dump, with a final NUL */
   size_t text_length, text_size;
+  uint32_t warm; /* kernels that have been warmed up */
 } web_context;
 
-/* warm_up.c */
-void weft_warm_up(weft_runtime *runtime);
+/* warm_up.c: the kernels that a session of `model` will call. */
+void weft_warm_up(web_context *context, const weft_model *model);
 
 #endif

@@ -70,7 +70,6 @@ EXPORT(web_open) web_context *web_open(int log_level, uint32_t threads) {
   options.logger = (weft_logger){.write = write_log, .level = (weft_log_level)log_level};
   weft_runtime *runtime;
   if (weft_runtime_open(&options, &runtime, NULL) != WEFT_OK) return NULL;
-  weft_warm_up(runtime);
   web_context *context = weft_heap_allocate_zeroed(&runtime->heap, sizeof *context);
   if (context)
     context->runtime = runtime;
@@ -263,6 +262,7 @@ weft_session *web_session_open(web_context *context, weft_model *model, const ch
   options.activations = (weft_activations)activations;
   options.consume_model = true;
   options.progress = progress;
+  weft_warm_up(context, model);
   weft_session_open(model, &options, &session, &context->error);
   return session;
 }
