@@ -2,12 +2,14 @@
 # Comments and indentation stay behind: a page downloads the rest.
 set(texts "")
 set(rows "")
+set(all "")
 foreach(file IN LISTS FILES)
   get_filename_component(name "${file}" NAME_WE)
   file(READ "${file}" text)
   string(REGEX REPLACE "[ \t]*//[^\n]*" "" text "${text}")
   string(REGEX REPLACE "\n[ \t\n]+" "\n" text "${text}")
   string(REGEX REPLACE "^\n" "" text "${text}")
+  string(APPEND all "${name} ${text}")
   file(WRITE "${OUTPUT}.text" "${text}")
   file(READ "${OUTPUT}.text" bytes HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
@@ -15,6 +17,8 @@ foreach(file IN LISTS FILES)
   string(APPEND rows "  {\"${name}\", wgsl_${name}, sizeof wgsl_${name} - 1},\n")
 endforeach()
 file(REMOVE "${OUTPUT}.text")
+string(SHA1 version "${all}")
+string(SUBSTRING "${version}" 0 12 version)
 file(WRITE "${OUTPUT}" "/* The shaders of kernels/wgsl, by cmake/embed_wgsl.cmake. */
 #include \"gpu/shader.h\"
 
@@ -35,6 +39,10 @@ const char *weft_wgsl_find(const char *name, size_t *length) {
     return files[i].text;
   }
   return NULL;
+}
+
+const char *weft_wgsl_version(void) {
+  return \"${version}\";
 }
 
 const char *weft_wgsl_name(const char *name) {

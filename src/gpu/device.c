@@ -7,6 +7,7 @@
 #include "gpu/commands.h"
 #include "gpu/internal.h"
 #include "gpu/kernel_cache.h"
+#include "gpu/tuner.h"
 
 static const weft_gpu_device *gpu_of(const weft_device *device) {
   return (const weft_gpu_device *)(const void *)device;
@@ -24,6 +25,7 @@ struct weft_gpu_read {
 static void close_gpu(weft_gpu *gpu) {
   weft_kernel_cache_close(gpu->kernels);
   weft_group_cache_close(gpu->groups);
+  weft_tuner_close(gpu->tuner);
   gpu->driver->close(gpu->driver);
   weft_heap_release(gpu->heap, gpu, sizeof *gpu);
 }
@@ -40,6 +42,7 @@ weft_status weft_gpu_open_driver(weft_heap *heap, weft_gpu_driver *driver, weft_
   atomic_init(&gpu->holders, 1);
   weft_status status = weft_kernel_cache_open(heap, driver, &gpu->kernels, error);
   if (status == WEFT_OK) status = weft_group_cache_open(heap, driver, &gpu->groups, error);
+  if (status == WEFT_OK) status = weft_tuner_open(heap, &gpu->tuner, error);
   if (status != WEFT_OK)
     close_gpu(gpu);
   else
@@ -184,8 +187,8 @@ static weft_status encode_dispatch(const weft_gpu_device *gpu, const weft_execut
   return WEFT_OK;
 }
 
-static weft_status encode_step(const weft_gpu_device *gpu, const weft_execution *execution,
-                               const weft_step *step, weft_error *error) {
+weft_status weft_gpu_encode_step(const weft_gpu_device *gpu, const weft_execution *execution,
+                                 const weft_step *step, weft_error *error) {
   weft_gpu_work *work = step->state;
   if (!work) return WEFT_OK; /* nothing to write */
   if (work->before) WEFT_TRY(work->before(step, execution, work, error));
@@ -194,7 +197,7 @@ static weft_status encode_step(const weft_gpu_device *gpu, const weft_execution 
   return WEFT_OK;
 }
 
-static weft_status submit(const weft_gpu_device *gpu, weft_error *error) {
+weft_status weft_gpu_submit(const weft_gpu_device *gpu, weft_error *error) {
   weft_commands *commands = gpu->commands;
   if (commands->words == 0) return WEFT_OK;
   uint64_t words = commands->words;
@@ -250,7 +253,7 @@ static weft_status start_read(weft_gpu_device *gpu, weft_memory memory, uint64_t
 static weft_status download(weft_gpu_device *gpu, const weft_execution *execution,
                             const weft_step *step, weft_error *error) {
   const weft_array *from = step->inputs[0], *to = step->outputs[0];
-  WEFT_TRY(submit(gpu, error));
+  WEFT_TRY(weft_gpu_submit(gpu, error));
   if (from->elements == 0) return WEFT_OK;
   return start_read(gpu, weft_gpu_memory_of(execution, from), from->offset,
                     weft_array_data(execution, to), array_bytes(from), error);
@@ -305,7 +308,7 @@ static weft_status run_step(weft_gpu_device *gpu, const weft_execution *executio
   if (crosses(step))
     return step->outputs[0]->on_device ? upload(gpu, execution, step, error)
                                        : download(gpu, execution, step, error);
-  if (step->on_device) return encode_step(gpu, execution, step, error);
+  if (step->on_device) return weft_gpu_encode_step(gpu, execution, step, error);
   return run_host_step(gpu, execution, step, error);
 }
 
@@ -321,7 +324,7 @@ static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, we
     execution->profile[execution->next_step].calls++;
     execution->profile[execution->next_step].total_ns += weft_now_ns(execution->runtime) - started;
   }
-  WEFT_TRY(submit(gpu, error));
+  WEFT_TRY(weft_gpu_submit(gpu, error));
   WEFT_TRY(interrupted(execution, error));
   return finish_reads(gpu, error);
 }
@@ -442,6 +445,7 @@ enum { READS_MAX = 1024 };
 
 static void gpu_close(weft_device *device) {
   weft_gpu_device *gpu = (weft_gpu_device *)(void *)device;
+  weft_tuner_stop(gpu);
   drop_reads(gpu);
   weft_commands_release(gpu->commands);
   weft_heap_release(gpu->heap, gpu->commands, sizeof *gpu->commands);

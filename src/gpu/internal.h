@@ -23,6 +23,7 @@ struct weft_gpu {
   const weft_gpu_facts *facts; /* the driver's */
   weft_kernel_cache *kernels;
   struct weft_group_cache *groups;
+  struct weft_tuner *tuner;
   _Atomic uint32_t holders;
   bool lost;
 };
@@ -104,6 +105,13 @@ static inline uint32_t weft_gpu_offset(const weft_array *array) {
 uint32_t weft_gpu_scratch(weft_step *step, uint64_t bytes);
 /* All arrays have fewer than 2^31 elements, and memory objects fit a binding: checked by the device
  * before prepare. So u32 arithmetic on element numbers is safe. */
+
+/* ---- a run (device.c) ------------------------------------------------------------------------ */
+
+/* Appends a step's dispatches to the commands; submits the commands. */
+weft_status weft_gpu_encode_step(const weft_gpu_device *gpu, const weft_execution *execution,
+                                 const weft_step *step, weft_error *error);
+weft_status weft_gpu_submit(const weft_gpu_device *gpu, weft_error *error);
 
 /* ---- ops ------------------------------------------------------------------------------------- */
 

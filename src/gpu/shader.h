@@ -83,6 +83,8 @@ bool weft_shader_has_expr(const weft_expr *expr);
 const char *weft_wgsl_find(const char *name, size_t *length);
 /* The name as it is stored, for as long as the program runs; NULL: there is none. */
 const char *weft_wgsl_name(const char *name);
+/* Changes when any of the files does. */
+const char *weft_wgsl_version(void);
 
 /* Compiled variants of one device, by contents. */
 typedef struct weft_kernel_cache weft_kernel_cache;

@@ -34,6 +34,10 @@ const char *weft_wgsl_name(const char *name) {
   return NULL;
 }
 
+const char *weft_wgsl_version(void) {
+  return "test";
+}
+
 static char written[8192];
 static const weft_gpu_facts plain_facts = {.immediate_bytes = 64};
 
