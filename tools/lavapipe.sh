@@ -1,14 +1,15 @@
 #!/bin/sh
-# lavapipe.sh - a Vulkan device that is this computer's CPU, for tests of the GPU without one: Mesa's
-# lavapipe, new enough for f16, subgroups and subgroup matrices (26.0; most systems' own is older).
+# lavapipe.sh - a Vulkan device that is this computer's CPU, for tests of the GPU without one:
+# Mesa's lavapipe, new enough (26.0) for f16, subgroups and subgroup matrices; most systems' own is
+# older.
 #
 #     tools/lavapipe.sh DIR [NODE]
 #
 # unpacks Debian's packages in DIR (63 MB to fetch, 200 MB on disk; no root, the system's packages
 # stay as they are), with the C library that they want, and leaves DIR/node, which runs NODE on top.
-# There WebGPU (npm's webgpu: Dawn) finds lavapipe, or the Vulkan driver that VK_ICD_FILENAMES names:
-# Chromium's SwiftShader, say. Packages come from the Debian mirror that apt is set up with, or
-# MIRROR. A second call does nothing.
+# There WebGPU (npm's webgpu: Dawn) finds lavapipe, or the Vulkan driver that VK_ICD_FILENAMES
+# names: Chromium's SwiftShader, say. Packages come from the Debian mirror that apt is set up with,
+# or MIRROR. A second call does nothing.
 set -eu
 
 suite=trixie-backports

@@ -1,6 +1,6 @@
-// gpu.ts - the driver of src/gpu/driver.h in JavaScript: what src/gpu/driver_web.c imports. It keeps
-// WebGPU's objects by number, encodes a table of commands in one loop, and remembers what WebGPU
-// reports later until the core asks again. It imports nothing, so that tests run it as it is.
+// gpu.ts - the driver of src/gpu/driver.h in JavaScript: what src/gpu/driver_web.c imports. It
+// keeps WebGPU's objects by number, encodes a table of commands in one loop, and remembers what
+// WebGPU reports later until the core asks again. It imports nothing, so that tests run it as it is.
 // gpu_device.ts opens devices.
 
 import type { GpuFacts } from "./gpu_device.js";
@@ -198,7 +198,7 @@ class Driver {
   }
   #watch(scope: Promise<GPUError | null>, status: number): void {
     const known = scope.then(
-      (error) => error && this.#keep({ status, message: error.message }),
+      (error) => error && this.#keep({ status, message: error.message.replace(/\s+/g, " ") }),
       () => undefined, // the device is lost, which is reported apart
     );
     this.#checked = Promise.all([this.#checked, known]);

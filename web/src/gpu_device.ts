@@ -1,5 +1,5 @@
-// gpu_device.ts - opens the adapter's device with all that the shaders can use, and finds out what a
-// device has (weft_gpu_facts). It imports nothing, so that tests run it as it is.
+// gpu_device.ts - opens the adapter's device with all that the shaders can use, and finds out what
+// a device has (weft_gpu_facts). It imports nothing, so that tests run it as it is.
 
 export interface GpuFacts {
   /** As src/gpu/driver_web.c numbers them; 5 more for each shape of subgroup matrices. */
@@ -53,7 +53,10 @@ const MATRICES_MOST = 8;
 const dtypes: Record<string, number> = { f32: 1, u8: 2, i8: 3, i32: 6, f16: 10, u32: 12 };
 
 /** A device of the wished adapter, with its limits and those of its features that are of use. */
-export async function openDevice(gpu: GPU | undefined, wish: DeviceWish = {}): Promise<GPUDevice> {
+export async function openDevice(
+  gpu: GPU | undefined,
+  wish: DeviceWish = {},
+): Promise<{ device: GPUDevice; adapter: GPUAdapter }> {
   if (!gpu) throw new Error("there is no navigator.gpu: this browser has no WebGPU, or not here");
   const adapter = wish.adapter ?? (await requestAdapter(gpu, wish));
   const features = wantedFeatures.filter((name) => adapter.features.has(name));
@@ -61,11 +64,9 @@ export async function openDevice(gpu: GPU | undefined, wish: DeviceWish = {}): P
   const requiredLimits: Record<string, number> = {};
   for (const name of wantedLimits)
     if (limits[name] !== undefined) requiredLimits[name] = limits[name];
-  return adapter.requestDevice({
-    label: "weft",
-    requiredFeatures: features as GPUFeatureName[],
-    requiredLimits,
-  });
+  const requiredFeatures = features as GPUFeatureName[];
+  const device = await adapter.requestDevice({ label: "weft", requiredFeatures, requiredLimits });
+  return { device, adapter };
 }
 
 async function requestAdapter(gpu: GPU, wish: DeviceWish): Promise<GPUAdapter> {
@@ -77,12 +78,16 @@ async function requestAdapter(gpu: GPU, wish: DeviceWish): Promise<GPUAdapter> {
   return adapter;
 }
 
-/** `languageFeatures`: those of `navigator.gpu`, which older browsers do not have. */
+/**
+ * `languageFeatures`: those of `navigator.gpu`, which older browsers do not have. A device's own
+ * `adapterInfo` may lack what its adapter's `info` has.
+ */
 export async function describeDevice(
   device: GPUDevice,
   languageFeatures: ReadonlySet<string> = new Set(),
+  adapter?: GPUAdapter,
 ): Promise<GpuFacts> {
-  const info = (device.adapterInfo ?? {}) as AdapterInfo;
+  const info = (adapter?.info ?? device.adapterInfo ?? {}) as AdapterInfo;
   const limits = device.limits as Limits;
   const has = (feature: string) => device.features.has(feature as GPUFeatureName);
   const configs = has(MATRIX) ? (info.subgroupMatrixConfigs ?? []) : [];

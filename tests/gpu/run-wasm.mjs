@@ -1,0 +1,48 @@
+// Runs the GPU's C tests (tests/gpu), built as wasm, on WebGPU in Node (the package webgpu, Dawn):
+//
+//     node run-wasm.mjs program.wasm...
+//
+// C code that waits for the GPU is suspended meanwhile (JSPI), so the tests are those of the native
+// drivers. tools/lavapipe.sh makes a Node that finds a GPU everywhere.
+import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { argv, exit, stdout } from "node:process";
+import { create } from "webgpu";
+import { GpuGlue } from "../../web/src/gpu.ts";
+import { describeDevice, openDevice } from "../../web/src/gpu_device.ts";
+
+const gpu = create(["enable-dawn-features=allow_unsafe_apis"]);
+const { device, adapter } = await openDevice(gpu);
+const facts = await describeDevice(device, gpu.wgslLanguageFeatures, adapter);
+console.log(`on ${facts.texts.filter(Boolean).join(", ")}: ${[...device.features].join()}`);
+
+const decoder = new TextDecoder();
+
+async function run(file) {
+  let memory;
+  const glue = new GpuGlue(() => memory);
+  const poll = async (handle, wait) => {
+    if (wait) await glue.settled(Number(handle));
+    return glue.imports.poll(handle, 0);
+  };
+  const { instance } = await WebAssembly.instantiate(readFileSync(file), {
+    weft: { now_ms: () => performance.now(), may_sleep: () => 1 },
+    weft_gpu: { ...glue.imports, poll: new WebAssembly.Suspending(poll) },
+    test: {
+      print: (at, length) =>
+        stdout.write(
+          decoder.decode(new Uint8Array(memory.buffer, Number(at), Number(length)).slice()),
+        ),
+      open_gpu: () => glue.open(device, facts),
+    },
+  });
+  ({ memory } = instance.exports);
+  return WebAssembly.promising(instance.exports.run)();
+}
+
+let failed = 0;
+for (const file of argv.slice(2)) {
+  console.log(`-- ${basename(file, ".wasm")}`);
+  failed += (await run(file)) !== 0;
+}
+exit(failed ? 1 : 0);
