@@ -6,13 +6,14 @@ set(folders base format graph opt plan cpu gpu run llm)
 list(TRANSFORM folders REPLACE "(.+)" "src/\\1/*.c" OUTPUT_VARIABLE patterns)
 file(GLOB sources CONFIGURE_DEPENDS ${patterns})
 if(WEFT_WASM_TIER)
-  list(FILTER sources EXCLUDE REGEX "(host_native|driver_native)\\.c$")
+  list(FILTER sources EXCLUDE REGEX "(host_native|driver_(native|none))\\.c$")
   # A page downloads all of it, and waits only for what runs per element.
   set(cold ${sources})
   list(FILTER cold EXCLUDE REGEX "src/(cpu|llm)/")
   set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS -Os)
 else()
   list(FILTER sources EXCLUDE REGEX "(host_wasm|driver_web|base/memory)\\.c$")
+  include(cmake/webgpu.cmake)
 endif()
 
 # The shaders, as text.
@@ -28,7 +29,7 @@ list(APPEND sources ${wgsl})
 
 add_library(weft_objects OBJECT ${sources})
 set_source_files_properties(src/base/memory.c PROPERTIES COMPILE_OPTIONS -fno-builtin)
-target_link_libraries(weft_objects PRIVATE weft_flags)
+target_link_libraries(weft_objects PRIVATE weft_flags ${weft_webgpu})
 set(weft_objects $<TARGET_OBJECTS:weft_objects>)
 
 # Kernels: each source is compiled once for each target that this architecture carries, with the
@@ -85,7 +86,8 @@ if(NOT WEFT_WASM_TIER)
     target_include_directories(
       ${library} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                         $<INSTALL_INTERFACE:include>)
-    target_link_libraries(${library} PUBLIC Threads::Threads PRIVATE $<BUILD_INTERFACE:weft_flags>)
+    target_link_libraries(${library} PUBLIC Threads::Threads ${weft_webgpu_library}
+                          PRIVATE $<BUILD_INTERFACE:weft_flags>)
     add_library(weft::${library} ALIAS ${library})
   endforeach()
 endif()

@@ -39,9 +39,10 @@ typedef struct weft_gpu_facts {
   bool is_software;                                                /* a fallback adapter: a CPU */
   bool f16;                                                        /* enable f16 */
   bool subgroups;                                                  /* enable subgroups */
-  bool subgroup_size; /* enable subgroup_size_control */
-  bool dot8;          /* dot4I8Packed, dot4U8Packed */
-  bool timestamps;    /* timestamp-query */
+  bool subgroups_implied; /* ... but the compiler wants no `enable` line (naga) */
+  bool subgroup_size;     /* enable subgroup_size_control */
+  bool dot8;              /* dot4I8Packed, dot4U8Packed */
+  bool timestamps;        /* timestamp-query */
   weft_gpu_matrix_syntax matrix_syntax;
   weft_gpu_matrix matrices[8];
   uint32_t matrix_count;
@@ -127,6 +128,8 @@ struct weft_gpu_driver {
  */
 weft_status weft_gpu_native_open(weft_heap *heap, const char *adapter, weft_gpu_driver **out,
                                  weft_error *error);
+/* For tests: the device is lost, as by a reset. */
+void weft_gpu_native_lose(weft_gpu_driver *driver);
 /* `handle`: the number of a device that JavaScript has opened. */
 weft_status weft_gpu_web_open(weft_heap *heap, uint32_t handle, weft_gpu_driver **out,
                               weft_error *error);
