@@ -14,7 +14,7 @@ typedef struct web_context {
   uint32_t warm; /* kernels that have been warmed up */
 } web_context;
 
-/* warm_up.c: the kernels that a session of `model` will call. */
+/* warm_up.c: the kernels of most models (NULL), or those for the codes that `model` has. */
 void weft_warm_up(web_context *context, const weft_model *model);
 
 #endif

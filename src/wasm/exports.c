@@ -6,6 +6,7 @@
  * final NUL. Sizes of files are doubles: exact to 2^53, and free of BigInts. */
 #include "base/memory.h"
 #include "base/text.h"
+#include "gpu/gpu.h"
 #include "run/tensor.h"
 #include "wasm/context.h"
 #include "weft/weft_llm.h"
@@ -71,10 +72,12 @@ EXPORT(web_open) web_context *web_open(int log_level, uint32_t threads) {
   weft_runtime *runtime;
   if (weft_runtime_open(&options, &runtime, NULL) != WEFT_OK) return NULL;
   web_context *context = weft_heap_allocate_zeroed(&runtime->heap, sizeof *context);
-  if (context)
-    context->runtime = runtime;
-  else
+  if (!context) {
     weft_runtime_close(&runtime);
+    return NULL;
+  }
+  context->runtime = runtime;
+  weft_warm_up(context, NULL);
   return context;
 }
 
@@ -245,17 +248,33 @@ EXPORT(web_model_close) void web_model_close(weft_model *model) {
   weft_model_close(&model);
 }
 
+/* ---- GPUs ---------------------------------------------------------------------------------- */
+
+/* `handle`: JavaScript's number of an open device. */
+EXPORT(web_gpu_open) weft_gpu *web_gpu_open(web_context *context, uint32_t handle) {
+  weft_heap *heap = &context->runtime->heap;
+  weft_gpu_driver *driver;
+  weft_gpu *gpu = NULL;
+  if (weft_gpu_web_open(heap, handle, &driver, &context->error) == WEFT_OK)
+    weft_gpu_open_driver(heap, driver, &gpu, &context->error);
+  return gpu;
+}
+EXPORT(web_gpu_close) void web_gpu_close(weft_gpu *gpu) {
+  weft_gpu_release(&gpu);
+}
+
 /* ---- sessions ------------------------------------------------------------------------------ */
 
-/* A session that takes the model's weights. `disabled`: names of rewrites to leave out, or NULL. */
+/* A session that takes the model's weights. `gpu`: NULL for the CPU alone. `disabled`: names of
+ * rewrites to leave out, or NULL. */
 EXPORT(web_session_open)
-weft_session *web_session_open(web_context *context, weft_model *model, const char *disabled,
-                               double memory_limit, int profile, uint32_t threads,
-                               int activations) {
+weft_session *web_session_open(web_context *context, weft_model *model, weft_gpu *gpu,
+                               const char *disabled, double memory_limit, int profile,
+                               uint32_t threads, int activations) {
   weft_session *session = NULL;
   weft_session_options options = weft_session_options_default();
+  options.gpu = gpu;
   options.thread_count = threads;
-  options.activations = (weft_activations)activations;
   options.disabled_passes = disabled;
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;
@@ -348,6 +367,12 @@ int web_session_run(web_context *context, weft_session *session, const weft_bind
   weft_run_options options = {.time_limit_ns = (uint64_t)(time_limit_ms * 1e6)};
   return weft_session_run(session, &options, inputs, input_count, outputs, output_count,
                           &context->error);
+}
+
+/* After web_session_run has answered WEFT_PENDING, until the answer is another one. */
+EXPORT(web_session_resume)
+int web_session_resume(web_context *context, weft_session *session) {
+  return weft_session_resume(session, &context->error);
 }
 
 /* ---- tokenizers ---------------------------------------------------------------------------- */

@@ -1,8 +1,9 @@
 /* warm_up.c - lets the engine optimise the hottest loops before the first run. V8 compiles a
  * function for the first time in one pass, and again, optimised, on a thread of its own after about
- * 50,000 rounds of its loop; what runs meanwhile takes two to ten times as long. So the kernels
- * that a model needs most go through these rounds on a few zeros when its session opens, which
- * takes about 1 ms for each, and the engine compiles them while weights are packed.
+ * 50,000 rounds of its loop; what runs meanwhile takes two to ten times as long. So these kernels
+ * go through the rounds on a few zeros, which takes about 1 ms for each, and the engine compiles
+ * them meanwhile: those of nearly every model when the core is made, before weights are read, those
+ * for codes when a session that has such weights begins to pack them.
  * docs/notes/2026-11-21-start-up.md has the figures. */
 #include "format/model.h"
 #include "kernels/kernels.h"
@@ -95,29 +96,28 @@ enum { FLOATS = 1, ATTENTION = 2, CODES = 1 << 2 | 1 << 4 | 1 << 8 };
 static const struct {
   uint32_t set, bits;
   void (*warm)(const warm_up *w, uint32_t bits);
-} table[] = {{ATTENTION, 0, warm_attention},
+} table[] = {{FLOATS, 0, warm_floats},
+             {ATTENTION, 0, warm_attention},
              {1 << 2, 2, warm_codes},
              {1 << 4, 4, warm_codes},
-             {1 << 8, 8, warm_codes},
-             {FLOATS, 0, warm_floats}};
+             {1 << 8, 8, warm_codes}};
 
-/* What a model will need. */
-static uint32_t find_kernels(const weft_graph *graph) {
+/* Those for codes that a model has. */
+static uint32_t find_codes(const weft_graph *graph) {
   uint32_t set = 0;
   for (uint32_t i = 0; i < graph->node_count; i++) {
     const weft_node *node = &graph->nodes[i];
     if (node->op == WEFT_OP_DEQUANTIZE && node->attributes.dequantize.bits <= 8)
-      set |= 1u << node->attributes.dequantize.bits & CODES;
+      set |= 1u << node->attributes.dequantize.bits;
     if (node->op == WEFT_OP_MATMUL_INTEGER) set |= 1u << 8;
-    if (node->op == WEFT_OP_MATMUL) set |= FLOATS;
-    if (node->op == WEFT_OP_ATTENTION || node->op == WEFT_OP_SOFTMAX) set |= ATTENTION;
   }
-  return set & CODES ? set & ~(uint32_t)FLOATS : set;
+  return set & CODES;
 }
 
 void weft_warm_up(web_context *context, const weft_model *model) {
   weft_heap *heap = &context->runtime->heap;
-  uint32_t set = find_kernels(&model->file.graph) & ~context->warm;
+  uint32_t set = model != NULL ? find_codes(&model->file.graph) : FLOATS | ATTENTION;
+  set &= ~context->warm;
   warm_up w = {.kernels = weft_kernels_find(NULL, weft_host_cpu_features())};
   weft_attention_f32_args attention = attention_of(&w);
   uint64_t bytes =
