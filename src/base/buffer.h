@@ -17,7 +17,7 @@ typedef struct weft_buffer {
   bool owned;         /* data is the heap's */
   weft_source source; /* deferred: where it lies (nowhere: its bytes will be fed) ... */
   uint64_t offset;    /* ... and from which byte */
-  weft_memory memory; /* not 0: the bytes lie there, data is NULL */
+  weft_memory memory; /* not 0: the bytes lie there (too, where data is not NULL) */
   void (*close_memory)(void *user, weft_memory memory); /* called when the buffer goes */
   void *close_user;
 } weft_buffer;

@@ -295,11 +295,13 @@ static weft_status interrupted(const weft_execution *execution, weft_error *erro
   return WEFT_OK;
 }
 
-static weft_status run_host_step(weft_gpu_device *gpu, const weft_execution *execution,
-                                 const weft_step *step, weft_error *error) {
-  /* What it reads may still be on its way. */
-  WEFT_TRY(finish_reads(gpu, error));
-  return step->run(step, execution, error);
+/* Something that the host has in memory of the plan's: it may still be on its way. */
+static bool reads_host(const weft_step *step) {
+  for (uint32_t i = 0; i < step->input_count; i++) {
+    const weft_array *input = step->inputs[i];
+    if (input && !input->on_device && !input->constant) return true;
+  }
+  return false;
 }
 
 static weft_status run_step(weft_gpu_device *gpu, const weft_execution *execution,
@@ -308,8 +310,9 @@ static weft_status run_step(weft_gpu_device *gpu, const weft_execution *executio
   if (crosses(step))
     return step->outputs[0]->on_device ? upload(gpu, execution, step, error)
                                        : download(gpu, execution, step, error);
-  if (step->on_device) return weft_gpu_encode_step(gpu, execution, step, error);
-  return run_host_step(gpu, execution, step, error);
+  if (reads_host(step)) WEFT_TRY(finish_reads(gpu, error));
+  return step->on_device ? weft_gpu_encode_step(gpu, execution, step, error)
+                         : step->run(step, execution, error);
 }
 
 static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, weft_error *error) {
@@ -334,7 +337,8 @@ static weft_status gpu_execute(const weft_device *device, weft_execution *execut
   /* Runs of one session do not overlap, so that what belongs to the run may lie in the device. */
   weft_gpu_device *gpu = (weft_gpu_device *)(uintptr_t)device;
   weft_status status = gpu->gpu->lost ? weft_fail(error, WEFT_DEVICE_LOST, "the GPU was lost")
-                                      : weft_kernels_ready(gpu->gpu->kernels, error);
+                                      : interrupted(execution, error);
+  if (status == WEFT_OK) status = weft_kernels_ready(gpu->gpu->kernels, error);
   if (status == WEFT_OK) status = run_steps(gpu, execution, error);
   if (status == WEFT_PENDING || status == WEFT_OK) return status;
   if (status == WEFT_DEVICE_LOST) gpu->gpu->lost = true;
@@ -384,6 +388,22 @@ static weft_status gpu_memory_copy(const weft_device *device, weft_memory from,
   memcpy(command + 2, &numbers[0], sizeof numbers[0]);
   memcpy(command + 5, &numbers[1], 2 * sizeof numbers[0]);
   return gpu->gpu->driver->submit(gpu->gpu->driver, command, 9, error);
+}
+
+static weft_status gpu_read(const weft_device *device, weft_memory memory, uint64_t offset,
+                            uint64_t length, void *to, uint32_t *out, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  return driver->read(driver, memory, offset, length, to, out, error);
+}
+
+static weft_status gpu_read_state(const weft_device *device, uint32_t read, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  return driver->read_state(driver, read, error);
+}
+
+static void gpu_read_drop(const weft_device *device, uint32_t read) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  driver->read_drop(driver, read);
 }
 
 enum { PIECE_BYTES = 1 << 20 };
@@ -442,6 +462,8 @@ static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *er
 
 /* Read-backs at once: outputs of a run. */
 enum { READS_MAX = 1024 };
+/* Steps on so few bytes of the host's are cheaper there than a dispatch. */
+enum { SMALL_BYTES = 4096 };
 
 static void gpu_close(weft_device *device) {
   weft_gpu_device *gpu = (weft_gpu_device *)(void *)device;
@@ -480,10 +502,15 @@ weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
                                          .host = host,
                                          .refuses = gpu_refuses,
                                          .is_parameter = gpu_is_parameter,
+                                         .small_bytes = SMALL_BYTES,
+                                         .space = gpu,
                                          .memory_open = gpu_memory_open,
                                          .memory_close = gpu_memory_close,
                                          .memory_write = gpu_memory_write,
                                          .memory_copy = gpu_memory_copy,
+                                         .read = gpu_read,
+                                         .read_state = gpu_read_state,
+                                         .read_drop = gpu_read_drop,
                                          .upload = gpu_upload,
                                          .ready = gpu_ready,
                                          .poll = gpu_poll},

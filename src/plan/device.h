@@ -30,7 +30,8 @@ struct weft_device {
                       uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
                       weft_error *error);
 
-  /* Runs the plan from execution->next_step on. WEFT_PENDING: call again. */
+  /* Runs the plan from execution->next_step on. WEFT_PENDING: call again. Once *execution->cancel is
+   * set it ends. After any other answer nothing writes to host memory any more. */
   weft_status (*execute)(const weft_device *device, struct weft_execution *execution,
                          weft_error *error);
 
@@ -47,6 +48,10 @@ struct weft_device {
   /* Input number `input` of a node that runs here is a parameter: it must be known on the host
    * while `prepare` is called (axes, shapes). */
   bool (*is_parameter)(const weft_device *device, const weft_node *node, uint32_t input);
+  /* A node whose inputs are on the host and whose outputs have no more bytes runs there too. */
+  uint64_t small_bytes;
+  /* Devices of the same space know each other's memory by the same numbers. */
+  const void *space;
 
   /* Zeroed. Sizes and offsets are multiples of 4; a piece has room for its last 16 bytes. */
   weft_status (*memory_open)(const weft_device *device, uint64_t bytes, weft_memory *out,
@@ -58,6 +63,12 @@ struct weft_device {
   weft_status (*memory_copy)(const weft_device *device, weft_memory from, uint64_t from_offset,
                              weft_memory to, uint64_t to_offset, uint64_t length,
                              weft_error *error);
+  /* Starts a copy to host memory, of a multiple of 4 bytes, that stays until read_state answers
+   * anything but WEFT_PENDING, or read_drop. */
+  weft_status (*read)(const weft_device *device, weft_memory memory, uint64_t offset,
+                      uint64_t length, void *to, uint32_t *out, weft_error *error);
+  weft_status (*read_state)(const weft_device *device, uint32_t read, weft_error *error);
+  void (*read_drop)(const weft_device *device, uint32_t read);
   /* A constant's bytes to device memory, in pieces from wherever they are; *out has one reference.
    */
   weft_status (*upload)(const weft_device *device, const weft_value *value, weft_heap *heap,

@@ -1,5 +1,5 @@
-/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_steps.c and plan_memory.c,
- * in this order. */
+/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_place.c, plan_steps.c and
+ * plan_memory.c, in this order. */
 #include "plan/plan.h"
 
 #include "plan/planner.h"
@@ -37,10 +37,10 @@ static uint32_t signature_length(const weft_plan_request *request, uint32_t inpu
 void weft_plan_write_signature(const weft_plan_request *request, weft_plan *plan) {
   int64_t *out = plan->signature;
   for (uint32_t i = 0; i < plan->input_count; i++) {
-    *out++ = request->ranks[i];
+    *out++ = weft_plan_input_kind(request, i);
     for (uint32_t d = 0; d < request->ranks[i]; d++) *out++ = request->dims[i][d];
   }
-  for (uint32_t i = 0; i < plan->output_count; i++) *out++ = weft_plan_kind(request, i);
+  for (uint32_t i = 0; i < plan->output_count; i++) *out++ = weft_plan_output_kind(request, i);
 }
 
 static weft_status init_plan(weft_planner *planner) {
@@ -61,6 +61,7 @@ static weft_status init_plan(weft_planner *planner) {
 static weft_status build(weft_planner *planner) {
   WEFT_TRY(init_plan(planner));
   WEFT_TRY(weft_plan_facts(planner));
+  WEFT_TRY(weft_plan_place(planner));
   WEFT_TRY(weft_plan_steps(planner));
   WEFT_TRY(weft_plan_memory(planner));
   return planner->refresh ? weft_refresh_finish(planner) : WEFT_OK;

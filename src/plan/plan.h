@@ -41,11 +41,12 @@ typedef weft_status weft_step_fn(const struct weft_step *step,
 /* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element
  * counts, row-major order); its node is the one that needed it, NULL where an input or constant is
  * an output. Where one of the two is in the device's memory and the other is not, both are dense:
- * an upload or a download. */
+ * an upload or a download, which the device does. */
 typedef struct weft_step {
   const weft_node *node;
   bool is_copy;
   bool on_device; /* runs on the device itself; false: on the host, with host arrays alone */
+  const char *why_host; /* the reason, as a clause; NULL: there is no other place, or it follows */
   uint32_t input_count, output_count;
   const weft_array **inputs;  /* NULL: optional input left out */
   const weft_array **outputs; /* dense */
@@ -134,10 +135,18 @@ weft_status weft_plan_build_elastic(const weft_graph *graph, const struct weft_d
                                     const weft_plan_request *request, const weft_plan *other,
                                     weft_heap *heap, weft_plan *out, weft_error *error);
 
+/* Which constants will be read where, whatever the shapes: by value, a sum of these. */
+enum { WEFT_READ_ON_HOST = 1, WEFT_READ_ON_DEVICE = 2 };
+weft_status weft_plan_constant_sides(const weft_graph *graph, const struct weft_device *device,
+                                     weft_arena *arena, uint8_t **out, weft_error *error);
+
 void weft_plan_dump(const weft_graph *graph, const weft_plan *plan, struct weft_text *text);
 
 /* Facts about arrays that planner and devices share. */
 bool weft_array_is_dense(const weft_array *array); /* row-major without gaps */
 void weft_array_set_dense(weft_array *array);      /* strides from dims */
+static inline bool weft_step_crosses(const weft_step *step) { /* an upload or a download */
+  return step->is_copy && step->inputs[0]->on_device != step->outputs[0]->on_device;
+}
 
 #endif

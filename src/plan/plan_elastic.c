@@ -38,12 +38,13 @@ static difference compare(const weft_plan *plan, const weft_plan_request *reques
   difference d = {0};
   uint32_t place = 0;
   for (uint32_t i = 0; i < plan->input_count; i++) {
-    if (plan->signature[place++] != request->ranks[i]) return (difference){.scattered = true};
+    if (plan->signature[place++] != weft_plan_input_kind(request, i))
+      return (difference){.scattered = true};
     for (uint32_t k = 0; k < request->ranks[i]; k++)
       compare_extent(plan, &d, i, k, place++, request->dims[i][k]);
   }
   for (uint32_t o = 0; o < plan->output_count; o++)
-    d.scattered |= plan->signature[place++] != weft_plan_kind(request, o);
+    d.scattered |= plan->signature[place++] != weft_plan_output_kind(request, o);
   if (d.by == 0 || !plan->moving) return d;
   place = 0;
   for (uint32_t i = 0; i < plan->input_count; i++) {

@@ -66,12 +66,9 @@ static weft_status init_facts(weft_planner *planner) {
       .fixed = true,
   };
   planner->alias = WEFT_ARENA_ARRAY(scratch, weft_value_id, count);
-  planner->arrays = WEFT_ARENA_ARRAY(scratch, weft_array *, count);
-  planner->dense = WEFT_ARENA_ARRAY(scratch, weft_array *, count);
   planner->needed = WEFT_ARENA_ARRAY(scratch, bool, count);
   if (!planner->facts.shapes || !planner->facts.elements || !planner->facts.dtypes ||
-      !planner->alias || !planner->arrays || !planner->dense || !planner->needed ||
-      !planner->facts.symbols) {
+      !planner->alias || !planner->needed || !planner->facts.symbols) {
     return weft_planner_no_memory(planner);
   }
   for (uint32_t i = 0; i < graph->symbol_count; i++) planner->facts.symbols[i] = -1;

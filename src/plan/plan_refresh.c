@@ -25,7 +25,12 @@ weft_status weft_refresh_open(weft_planner *planner) {
   r->place = WEFT_ARENA_ARRAY(arena, uint32_t, nodes);
   r->step_of = WEFT_ARENA_ARRAY(arena, uint32_t, nodes);
   r->dirty = WEFT_ARENA_ARRAY(arena, uint64_t, (uint64_t)nodes / 64 + 1);
-  r->copy_of = WEFT_ARENA_ARRAY(arena, uint32_t, values);
+  uint32_t sides = planner->device->host ? 2 : 1;
+  for (uint32_t side = 0; side < sides; side++) {
+    r->copy_of[side] = WEFT_ARENA_ARRAY(arena, uint32_t, values);
+    if (!r->copy_of[side]) return weft_planner_no_memory(planner);
+  }
+  r->crossing_of = WEFT_ARENA_ARRAY(arena, uint32_t, values);
   r->host = WEFT_ARENA_ARRAY(arena, bool, values);
   r->branch_output = WEFT_ARENA_ARRAY(arena, bool, values);
   r->output_of = WEFT_ARENA_ARRAY(arena, uint32_t, outputs);
@@ -33,11 +38,12 @@ weft_status weft_refresh_open(weft_planner *planner) {
   r->is_past = WEFT_ARENA_ARRAY(arena, bool, graph->regions[0].input_count);
   planner->facts.stores = WEFT_ARENA_ARRAY(arena, weft_element_store, values);
   planner->facts.changed = WEFT_ARENA_ARRAY(arena, bool, values);
-  if (!r->place || !r->step_of || !r->dirty || !r->copy_of || !r->host || !r->branch_output ||
+  if (!r->place || !r->step_of || !r->dirty || !r->crossing_of || !r->host || !r->branch_output ||
       !r->output_of || !r->cache_rows || !r->is_past || !planner->facts.stores ||
       !planner->facts.changed) {
     return weft_planner_no_memory(planner);
   }
+  memset(r->crossing_of, 0xff, values * sizeof *r->crossing_of);
   memset(r->output_of, 0xff, outputs * sizeof *r->output_of);
   return WEFT_OK;
 }
@@ -128,22 +134,42 @@ static bool same_array(const weft_array *a, const weft_array *b) {
          memcmp(a->dims, b->dims, length) == 0 && memcmp(a->strides, b->strides, length) == 0;
 }
 
-/* Whether the dense array still fits in its block. Outputs' tensors are as large as it takes. */
-static bool fits_block(const weft_planner *planner, const weft_array *array) {
-  const weft_block *block = &planner->blocks[weft_block_of(array)];
-  return block->slot != WEFT_SLOT_ARENA ||
-         array->elements * weft_dtype_size(array->dtype) <= block->bytes;
+/* The first slot of the pool, whose pieces are followed by nothing. */
+static uint32_t first_piece(const weft_plan *plan) {
+  return 1 + plan->input_count + plan->output_count;
 }
 
-/* A value has changed: so has its dense copy, and its users have to look. */
+/* Whether the dense array still fits in its block, or in all of that block's piece. Outputs' tensors
+ * are as large as it takes. */
+static bool fits_block(const weft_planner *planner, const weft_array *array) {
+  const weft_plan *plan = planner->plan;
+  const weft_block *block = &planner->blocks[weft_block_of(array)];
+  uint64_t bytes = array->elements * weft_dtype_size(array->dtype);
+  if (block->slot == WEFT_SLOT_ARENA) return bytes <= block->bytes;
+  return block->slot < first_piece(plan) ||
+         bytes <= plan->pool_bytes[block->slot - first_piece(plan)];
+}
+
+/* Brings a copy of a value, dense or on the other side, to the value's shape. */
+static weft_status reshape_copy(weft_planner *planner, weft_value_id value, uint32_t step) {
+  weft_array *to = (weft_array *)(uintptr_t)planner->plan->steps[step].outputs[0]; /* the plan's */
+  if (!set_shape(to, &planner->facts.shapes[value]) || !fits_block(planner, to))
+    return WEFT_UNSUPPORTED;
+  mark_step(planner->refresh, step);
+  return WEFT_OK;
+}
+
+/* A value has changed: so have its copies, and its users have to look. */
 static weft_status spread(weft_planner *planner, weft_value_id value) {
   weft_refresh *r = planner->refresh;
   if (r->branch_output[value]) return WEFT_UNSUPPORTED;
-  weft_array *dense = planner->dense[value];
-  if (dense) {
-    if (!set_shape(dense, &planner->facts.shapes[value]) || !fits_block(planner, dense))
-      return WEFT_UNSUPPORTED;
-    mark_step(r, r->copy_of[value]);
+  for (uint32_t side = 0; side < WEFT_SIDES; side++)
+    if (planner->dense[side] && planner->dense[side][value])
+      WEFT_TRY(reshape_copy(planner, value, r->copy_of[side][value]));
+  uint32_t crossing = r->crossing_of[value];
+  if (crossing != UINT32_MAX) {
+    WEFT_TRY(reshape_copy(planner, value, crossing));
+    if (!weft_array_may_cross(planner->plan->steps[crossing].inputs[0])) return WEFT_UNSUPPORTED;
   }
   for (uint32_t u = r->users.first[value]; u < r->users.first[value + 1]; u++) {
     weft_node_id node = r->users.nodes[u];
@@ -166,7 +192,8 @@ static weft_status refresh_input(weft_planner *planner, uint32_t index) {
   uint64_t elements;
   memcpy(shape->dims, dims, length);
   WEFT_TRY(weft_shape_elements(shape, &elements, NULL));
-  if (planner->arrays[id]) set_shape(planner->arrays[id], shape);
+  weft_array *array = planner->arrays[planner->home[id]][id];
+  if (array) set_shape(array, shape);
   return spread(planner, id);
 }
 
@@ -187,7 +214,7 @@ static weft_status refresh_inputs(weft_planner *planner) {
 
 /* The bytes of known elements. */
 static weft_status refresh_host(weft_planner *planner, weft_value_id value) {
-  weft_array *array = planner->arrays[value];
+  weft_array *array = planner->arrays[WEFT_HOST][value];
   if (!set_shape(array, &planner->facts.shapes[value]) ||
       array->elements > ((const weft_planned *)(const void *)array)->room) {
     return WEFT_UNSUPPORTED;
@@ -199,10 +226,10 @@ static weft_status refresh_host(weft_planner *planner, weft_value_id value) {
   return WEFT_OK;
 }
 
-static weft_status refresh_view(weft_planner *planner, const weft_node *node) {
+static weft_status refresh_view_on(weft_planner *planner, const weft_node *node, uint32_t side) {
   weft_value_id source = weft_planner_resolve(planner, node->inputs[0]), output = node->outputs[0];
-  weft_array *array = planner->arrays[output], before = *array;
-  const weft_array *from = planner->arrays[source], *dense = planner->dense[source];
+  weft_array *array = planner->arrays[side][output], before = *array;
+  const weft_array *from = planner->arrays[side][source], *dense = planner->dense[side][source];
   if (dense && weft_block_of(array) == weft_block_of(dense)) from = dense;
   weft_view_layout layout;
   WEFT_TRY(weft_view_resolve(&planner->facts, node, from->strides, &layout, NULL));
@@ -213,6 +240,18 @@ static weft_status refresh_view(weft_planner *planner, const weft_node *node) {
   if (from->constant) array->constant = from->constant + offset;
   array->offset = from->offset + (uint64_t)offset;
   if (!same_array(array, &before)) planner->facts.changed[output] = true;
+  return WEFT_OK;
+}
+
+/* The view on each side where it is one. */
+static weft_status refresh_view(weft_planner *planner, const weft_node *node) {
+  weft_value_id output = node->outputs[0];
+  uint32_t crossing = planner->refresh->crossing_of[output];
+  for (uint32_t side = 0; side < WEFT_SIDES; side++) {
+    const weft_array *array = planner->arrays[side] ? planner->arrays[side][output] : NULL;
+    bool crossed = crossing != UINT32_MAX && planner->plan->steps[crossing].outputs[0] == array;
+    if (array && !crossed) WEFT_TRY(refresh_view_on(planner, node, side));
+  }
   return WEFT_OK;
 }
 
@@ -235,7 +274,7 @@ static bool stays_in_place(const weft_planner *planner, const weft_step *step) {
 
 static weft_status refresh_output(weft_planner *planner, const weft_node *node,
                                   weft_value_id value) {
-  weft_array *array = planner->arrays[value], before = *array;
+  weft_array *array = planner->arrays[planner->home[value]][value], before = *array;
   if (!set_shape(array, &planner->facts.shapes[value])) return WEFT_UNSUPPORTED;
   if (weft_block_of(array) == WEFT_BLOCK_NONE)
     weft_planner_lay_cache(planner, node);
@@ -248,12 +287,10 @@ static weft_status refresh_output(weft_planner *planner, const weft_node *node,
 static weft_status refresh_step(weft_planner *planner, const weft_node *node) {
   uint32_t number = planner->refresh->step_of[node - planner->graph->nodes];
   const weft_step *step = &planner->plan->steps[number];
-  for (uint32_t i = 0; i < node->input_count; i++) {
-    if (node->inputs[i] == WEFT_VALUE_NONE) continue;
-    const weft_array *array = planner->arrays[weft_planner_resolve(planner, node->inputs[i])];
-    if (step->inputs[i] == array && !planner->device->takes(planner->device, node, i, array))
+  const weft_device *device = weft_planner_device(planner, step->on_device);
+  for (uint32_t i = 0; i < node->input_count; i++)
+    if (step->inputs[i] && !device->takes(device, node, i, step->inputs[i]))
       return WEFT_UNSUPPORTED;
-  }
   for (uint32_t i = 0; i < node->output_count; i++)
     WEFT_TRY(refresh_output(planner, node, node->outputs[i]));
   if (node->op == WEFT_OP_MAP && !stays_in_place(planner, step)) return WEFT_UNSUPPORTED;
@@ -269,7 +306,7 @@ static weft_status refresh_node(weft_planner *planner, uint32_t place) {
     weft_value_id value = node->outputs[i];
     if (planner->refresh->host[value] && !weft_planner_is_host_value(planner, value))
       return WEFT_UNSUPPORTED;
-    if (!planner->runs[place] && planner->arrays[value] && planner->facts.changed[value])
+    if (!planner->runs[place] && planner->arrays[WEFT_HOST][value] && planner->facts.changed[value])
       WEFT_TRY(refresh_host(planner, value));
   }
   if (planner->runs[place])
@@ -318,13 +355,21 @@ static weft_status refresh_outputs(weft_planner *planner) {
   return WEFT_OK;
 }
 
-/* Scratch that has outgrown its place goes behind the others'. */
+static weft_status grow_scratch(weft_plan *plan, const weft_step *step) {
+  if (step->scratch_slot == 0) return WEFT_UNSUPPORTED; /* it had none */
+  uint64_t *room = &plan->pool_bytes[step->scratch_slot - first_piece(plan)];
+  if (*room < step->scratch_bytes) *room = step->scratch_bytes;
+  return WEFT_OK;
+}
+
+/* Scratch that has outgrown its place goes behind the others', or its piece grows. */
 static weft_status place_scratch(weft_planner *planner, uint32_t number) {
   weft_refresh *r = planner->refresh;
   weft_plan *plan = planner->plan;
   weft_step *step = &plan->steps[number];
   uint64_t end;
   if (step->scratch_bytes <= r->scratch_room[number]) return WEFT_OK;
+  if (step->on_device) return grow_scratch(plan, step);
   if (!weft_add_u64(r->arena_end, step->scratch_bytes, &end)) return WEFT_LIMIT_EXCEEDED;
   step->scratch_offset = r->arena_end;
   r->scratch_room[number] = step->scratch_bytes;
@@ -337,7 +382,8 @@ static weft_status prepare_steps(weft_planner *planner) {
   weft_arena_reset(&r->states);
   for (uint32_t i = 0; i < r->late_count; i++) {
     weft_step *step = &planner->plan->steps[r->late_steps[i]];
-    WEFT_TRY(planner->device->prepare(planner->device, step, &r->states, NULL));
+    const weft_device *device = weft_planner_device(planner, step->on_device);
+    WEFT_TRY(device->prepare(device, step, &r->states, NULL));
     WEFT_TRY(place_scratch(planner, r->late_steps[i]));
   }
   return WEFT_OK;

@@ -1,13 +1,14 @@
-/* plan_steps.c - second part of the planner: gives every value that a step touches an array,
+/* plan_steps.c - third part of the planner: gives every value that a step touches an array,
  * resolves views to strides, and lists the steps, with a copy wherever a device does not take the
- * strides that came out. */
+ * strides that came out, or has to read what lies on the other side. */
 #include "base/text.h"
 #include "graph/views.h"
 #include "plan/planner.h"
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
 
-static weft_array *new_array(weft_planner *planner, weft_dtype dtype, const weft_shape *shape) {
+static weft_array *new_array(weft_planner *planner, uint8_t side, weft_dtype dtype,
+                             const weft_shape *shape) {
   weft_planned *planned = WEFT_ARENA_NEW(&planner->plan->arena, weft_planned);
   if (!planned) return NULL;
   planned->block = WEFT_BLOCK_NONE;
@@ -15,6 +16,7 @@ static weft_array *new_array(weft_planner *planner, weft_dtype dtype, const weft
   planner->planned = planned;
   weft_array *array = &planned->array;
   array->dtype = dtype;
+  array->on_device = side == WEFT_DEVICE;
   array->rank = shape->rank;
   array->elements = 1;
   for (int32_t i = 0; i < shape->rank; i++) {
@@ -26,9 +28,9 @@ static weft_array *new_array(weft_planner *planner, weft_dtype dtype, const weft
 }
 
 /* A dense array in a block of its own, which the next step writes. */
-static weft_array *new_block_array(weft_planner *planner, weft_dtype dtype,
+static weft_array *new_block_array(weft_planner *planner, uint8_t side, weft_dtype dtype,
                                    const weft_shape *shape) {
-  weft_array *array = new_array(planner, dtype, shape);
+  weft_array *array = new_array(planner, side, dtype, shape);
   if (!array) return NULL;
   weft_block *block = WEFT_ARENA_PUSH(&planner->scratch, planner->blocks, planner->block_count);
   if (!block) return NULL;
@@ -37,6 +39,7 @@ static weft_array *new_block_array(weft_planner *planner, weft_dtype dtype,
       .first = planner->plan->step_count,
       .last = planner->plan->step_count,
       .slot = WEFT_SLOT_ARENA,
+      .on_device = array->on_device,
       .merged = WEFT_BLOCK_NONE,
       .array = array,
   };
@@ -47,7 +50,7 @@ static weft_array *new_block_array(weft_planner *planner, weft_dtype dtype,
 /* Writes known elements as the bytes of an array, in the plan's memory. */
 static weft_status host_array(weft_planner *planner, weft_value_id value, weft_array **out) {
   weft_array *array =
-      new_array(planner, planner->facts.dtypes[value], &planner->facts.shapes[value]);
+      new_array(planner, WEFT_HOST, planner->facts.dtypes[value], &planner->facts.shapes[value]);
   size_t size = weft_dtype_size(planner->facts.dtypes[value]);
   uint8_t *bytes =
       array ? weft_arena_array(&planner->plan->arena, array->elements + 1, size) : NULL;
@@ -62,27 +65,34 @@ static weft_status host_array(weft_planner *planner, weft_value_id value, weft_a
   return WEFT_OK;
 }
 
-static weft_status constant_array(weft_planner *planner, weft_value_id id, weft_array **out) {
+static weft_status constant_array(weft_planner *planner, uint8_t side, weft_value_id id,
+                                  weft_array **out) {
   const weft_value *value = &planner->graph->values[id];
-  weft_array *array = new_array(planner, value->dtype, &value->shape);
+  weft_array *array = new_array(planner, side, value->dtype, &value->shape);
   if (!array) return weft_planner_no_memory(planner);
-  array->constant = value->data->data;
+  if (side == WEFT_DEVICE)
+    array->memory = value->data->memory;
+  else
+    array->constant = value->data->data;
   array->layout = value->layout;
   *out = array;
   return WEFT_OK;
 }
 
-/* The array of a value that no step makes, or that a step made before. */
-static weft_status array_of(weft_planner *planner, weft_value_id value, weft_array **out) {
-  weft_array **array = &planner->arrays[value];
-  if (!*array && planner->graph->values[value].kind == WEFT_VALUE_CONSTANT) {
-    WEFT_TRY(constant_array(planner, value, array));
-  } else if (!*array && weft_planner_is_host_value(planner, value)) {
-    WEFT_TRY(host_array(planner, value, array));
-  }
-  if (!*array) {
-    return weft_fail(planner->error, WEFT_INTERNAL, "value '%.*s' is used before it is made",
-                     WEFT_STR_ARGS(planner->graph->values[value].name));
+/* The array on that side of a value that no step makes, or that a step made before; NULL: it is not
+ * there. */
+static weft_status find_array(weft_planner *planner, uint8_t side, weft_value_id id,
+                              weft_array **out) {
+  const weft_value *value = &planner->graph->values[id];
+  weft_array **array = &planner->arrays[side][id];
+  bool is_constant = value->kind == WEFT_VALUE_CONSTANT;
+  bool is_there = is_constant && (side == WEFT_DEVICE ? value->data->memory != 0
+                                                      : value->data->data || !value->data->memory);
+  if (!*array && is_there) {
+    WEFT_TRY(constant_array(planner, side, id, array));
+  } else if (!*array && !is_constant && side == WEFT_HOST &&
+             weft_planner_is_host_value(planner, id)) {
+    WEFT_TRY(host_array(planner, id, array));
   }
   *out = *array;
   return WEFT_OK;
@@ -93,10 +103,12 @@ static weft_status input_arrays(weft_planner *planner) {
   for (uint32_t i = 0; i < region->input_count; i++) {
     weft_value_id id = region->inputs[i];
     if (!planner->needed[id]) continue;
-    weft_array *array = new_array(planner, planner->facts.dtypes[id], &planner->facts.shapes[id]);
+    uint8_t side = planner->home[id];
+    weft_array *array =
+        new_array(planner, side, planner->facts.dtypes[id], &planner->facts.shapes[id]);
     if (!array) return weft_planner_no_memory(planner);
     array->slot = 1 + i;
-    planner->arrays[id] = array;
+    planner->arrays[side][id] = array;
     planner->plan->inputs[i] = array;
   }
   return WEFT_OK;
@@ -133,66 +145,149 @@ static weft_status add_copy(weft_planner *planner, const weft_node *node, const 
   weft_step *step;
   WEFT_TRY(add_step(planner, node, 1, 1, &step));
   step->is_copy = true;
+  step->on_device = from->on_device || to->on_device;
   step->inputs[0] = from;
   step->outputs[0] = to;
   return WEFT_OK;
 }
 
+static weft_array *new_copy_array(weft_planner *planner, uint8_t side, const weft_array *like) {
+  weft_shape shape = {.rank = like->rank};
+  memcpy(shape.dims, like->dims, sizeof shape.dims);
+  return new_block_array(planner, side, like->dtype, &shape);
+}
+
 /* A dense copy of a value's array, made once however many need it. */
-static weft_status dense_of(weft_planner *planner, const weft_node *node, weft_value_id value,
-                            weft_array **out) {
-  if (!planner->dense[value]) {
-    const weft_array *from = planner->arrays[value];
-    weft_shape shape = {.rank = from->rank};
-    memcpy(shape.dims, from->dims, sizeof shape.dims);
-    weft_array *to = new_block_array(planner, from->dtype, &shape);
+static weft_status dense_of(weft_planner *planner, const weft_node *node, uint8_t side,
+                            weft_value_id value, weft_array **out) {
+  weft_array **dense = &planner->dense[side][value];
+  if (!*dense) {
+    const weft_array *from = planner->arrays[side][value];
+    weft_array *to = new_copy_array(planner, side, from);
     if (!to) return weft_planner_no_memory(planner);
-    if (planner->refresh) planner->refresh->copy_of[value] = planner->plan->step_count;
+    if (planner->refresh) planner->refresh->copy_of[side][value] = planner->plan->step_count;
     WEFT_TRY(add_copy(planner, node, from, to));
-    planner->dense[value] = to;
+    *dense = to;
   }
-  *out = planner->dense[value];
+  *out = *dense;
   return WEFT_OK;
 }
 
-/* A view becomes strides over its source; where none can say it, over a dense copy. */
-static weft_status plan_view(weft_planner *planner, const weft_node *node) {
+/* A view becomes strides over its source's array on a side; where none can say it, over a dense
+ * copy. */
+static weft_status lay_view(weft_planner *planner, const weft_node *node, uint8_t side,
+                            weft_array *from) {
   weft_value_id source = weft_planner_resolve(planner, node->inputs[0]), output = node->outputs[0];
-  weft_array *from;
-  WEFT_TRY(array_of(planner, source, &from));
   weft_view_layout layout;
   WEFT_TRY(weft_view_resolve(&planner->facts, node, from->strides, &layout, planner->error));
   if (layout.copy_needed) {
-    WEFT_TRY(dense_of(planner, node, source, &from));
+    WEFT_TRY(dense_of(planner, node, side, source, &from));
     WEFT_TRY(weft_view_resolve(&planner->facts, node, from->strides, &layout, planner->error));
   }
-  weft_array *array = new_array(planner, from->dtype, &planner->facts.shapes[output]);
+  weft_array *array = new_array(planner, side, from->dtype, &planner->facts.shapes[output]);
   if (!array) return weft_planner_no_memory(planner);
   memcpy(array->strides, layout.strides, sizeof array->strides);
   int64_t offset = layout.offset * (int64_t)weft_dtype_size(from->dtype);
   if (from->constant) array->constant = from->constant + offset;
+  array->memory = from->memory;
   array->slot = from->slot;
   array->offset = from->offset + (uint64_t)offset;
   ((weft_planned *)(void *)array)->block = weft_block_of(from);
-  planner->arrays[output] = array;
+  planner->arrays[side][output] = array;
   return WEFT_OK;
 }
 
-/* The array to hand to a step as its input number `index`, dense if the device asks for it. */
-static weft_status step_input(weft_planner *planner, const weft_node *node, uint32_t index,
-                              const weft_array **out) {
-  weft_value_id value = weft_planner_resolve(planner, node->inputs[index]);
-  weft_array *array;
-  WEFT_TRY(array_of(planner, value, &array));
-  if (!planner->device->takes(planner->device, node, index, array)) {
-    WEFT_TRY(dense_of(planner, node, value, &array));
+/* ---- the other side -------------------------------------------------------------------------- */
+
+/* Brings a value from the other side: an upload or a download, made once. */
+static weft_status cross(weft_planner *planner, const weft_node *node, uint8_t side,
+                         weft_value_id value) {
+  weft_array *from;
+  WEFT_TRY(find_array(planner, !side, value, &from));
+  if (!from) {
+    return weft_fail(planner->error, WEFT_INTERNAL, "value '%.*s' is used before it is made",
+                     WEFT_STR_ARGS(planner->graph->values[value].name));
   }
+  if (!weft_array_may_cross(from)) WEFT_TRY(dense_of(planner, node, !side, value, &from));
+  weft_array *to = new_copy_array(planner, side, from);
+  if (!to) return weft_planner_no_memory(planner);
+  planner->blocks[weft_block_of(to)].uploaded = side == WEFT_DEVICE;
+  if (planner->refresh) planner->refresh->crossing_of[value] = planner->plan->step_count;
+  WEFT_TRY(add_copy(planner, node, from, to));
+  planner->arrays[side][value] = to;
+  return WEFT_OK;
+}
+
+/* The view that made a value, where what it looks at is on this side too, or is not larger: then
+ * that is brought over, which others may need too, and looked at there. */
+static weft_status view_to_follow(weft_planner *planner, uint8_t side, weft_value_id id,
+                                  const weft_node **out) {
+  const weft_value *value = &planner->graph->values[id];
+  const weft_array *array = planner->arrays[!side][id];
+  *out = NULL;
+  if (!array || value->kind != WEFT_VALUE_COMPUTED) return WEFT_OK;
+  const weft_node *node = &planner->graph->nodes[value->producer];
+  if (node->op != WEFT_OP_VIEW) return WEFT_OK;
+  weft_value_id source = weft_planner_resolve(planner, node->inputs[0]);
+  const weft_array *from = planner->arrays[!side][source];
+  weft_array *here;
+  WEFT_TRY(find_array(planner, side, source, &here));
+  if (here || (from && from->elements <= array->elements)) *out = node;
+  return WEFT_OK;
+}
+
+/* How many views upon views are followed. */
+enum { VIEWS_MAX = 8 };
+
+/* The array of a value on a side, brought there if need be. */
+static weft_status array_on(weft_planner *planner, const weft_node *node, uint8_t side,
+                            weft_value_id value, weft_array **out) {
+  const weft_node *views[VIEWS_MAX];
+  uint32_t count = 0;
+  WEFT_TRY(find_array(planner, side, value, out));
+  for (weft_value_id at = value; !*out;) {
+    const weft_node *view = NULL;
+    if (count < VIEWS_MAX) WEFT_TRY(view_to_follow(planner, side, at, &view));
+    if (!view) {
+      WEFT_TRY(cross(planner, node, side, at));
+    } else {
+      views[count++] = view;
+      at = weft_planner_resolve(planner, view->inputs[0]);
+    }
+    WEFT_TRY(find_array(planner, side, at, out));
+  }
+  while (count > 0) {
+    const weft_node *view = views[--count];
+    WEFT_TRY(lay_view(planner, view, side, *out));
+    *out = planner->arrays[side][view->outputs[0]];
+  }
+  return WEFT_OK;
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------- */
+
+static weft_status plan_view(weft_planner *planner, const weft_node *node) {
+  uint8_t side = planner->home[node->outputs[0]];
+  weft_array *from;
+  WEFT_TRY(array_on(planner, node, side, weft_planner_resolve(planner, node->inputs[0]), &from));
+  return lay_view(planner, node, side, from);
+}
+
+/* The array to hand to a step as its input number `index`, dense if the device asks for it. */
+static weft_status step_input(weft_planner *planner, const weft_node *node, bool on_device,
+                              uint32_t index, const weft_array **out) {
+  weft_value_id value = weft_planner_resolve(planner, node->inputs[index]);
+  const weft_device *device = weft_planner_device(planner, on_device);
+  uint8_t side = on_device && !device->is_parameter(device, node, index) ? WEFT_DEVICE : WEFT_HOST;
+  weft_array *array;
+  WEFT_TRY(array_on(planner, node, side, value, &array));
+  if (!device->takes(device, node, index, array))
+    WEFT_TRY(dense_of(planner, node, side, value, &array));
   *out = array;
   return WEFT_OK;
 }
 
-/* The output that the value is, where that is a cache. */
-static bool find_cache(const weft_planner *planner, weft_value_id value, uint32_t *out) {
+bool weft_planner_find_cache(const weft_planner *planner, weft_value_id value, uint32_t *out) {
   const weft_region *region = &planner->graph->regions[0];
   for (uint32_t i = 0; i < region->output_count; i++) {
     *out = i;
@@ -209,7 +304,9 @@ static void set_cache_strides(weft_array *array, int64_t capacity) {
 }
 
 void weft_planner_lay_cache(const weft_planner *planner, const weft_node *node) {
-  weft_array *past = planner->arrays[node->inputs[0]], *present = planner->arrays[node->outputs[0]];
+  uint8_t side = planner->home[node->outputs[0]];
+  weft_array *past = planner->arrays[side][node->inputs[0]];
+  weft_array *present = planner->arrays[side][node->outputs[0]];
   uint32_t output = present->slot - 1 - planner->graph->regions[0].input_count;
   int64_t rows = planner->request->cache_rows[output];
   int64_t capacity = weft_cache_capacity(rows, present->dims[2]);
@@ -222,13 +319,15 @@ static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
   for (uint32_t i = 0; i < node->output_count; i++) {
     weft_value_id value = node->outputs[i];
     uint32_t cache;
-    bool is_cache = node->op == WEFT_OP_APPEND && find_cache(planner, value, &cache);
+    bool is_cache =
+        node->op == WEFT_OP_APPEND && weft_planner_find_cache(planner, value, &cache);
     weft_dtype dtype = planner->facts.dtypes[value];
     const weft_shape *shape = &planner->facts.shapes[value];
-    weft_array *array =
-        is_cache ? new_array(planner, dtype, shape) : new_block_array(planner, dtype, shape);
+    uint8_t side = planner->home[value];
+    weft_array *array = is_cache ? new_array(planner, side, dtype, shape)
+                                 : new_block_array(planner, side, dtype, shape);
     if (!array) return weft_planner_no_memory(planner);
-    planner->arrays[value] = array;
+    planner->arrays[side][value] = array;
     if (!is_cache) continue;
     array->slot = 1 + planner->graph->regions[0].input_count + cache;
     weft_planner_lay_cache(planner, node);
@@ -236,12 +335,15 @@ static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
   return WEFT_OK;
 }
 
-static weft_status plan_node(weft_planner *planner, const weft_node *node) {
+static weft_status plan_node(weft_planner *planner, uint32_t place) {
+  const weft_node *node = &planner->graph->nodes[planner->order[place]];
+  bool on_device = planner->on_device[place];
   const weft_array **inputs =
       WEFT_ARENA_ARRAY(&planner->scratch, const weft_array *, node->input_count + 1);
   if (!inputs) return weft_planner_no_memory(planner);
   for (uint32_t i = 0; i < node->input_count; i++) {
-    if (node->inputs[i] != WEFT_VALUE_NONE) WEFT_TRY(step_input(planner, node, i, &inputs[i]));
+    if (node->inputs[i] != WEFT_VALUE_NONE)
+      WEFT_TRY(step_input(planner, node, on_device, i, &inputs[i]));
   }
   for (uint32_t i = 0; i < node->input_count; i++) {
     if (inputs[i]) read_array(planner, inputs[i]);
@@ -251,9 +353,11 @@ static weft_status plan_node(weft_planner *planner, const weft_node *node) {
     planner->refresh->step_of[node - planner->graph->nodes] = planner->plan->step_count;
   weft_step *step;
   WEFT_TRY(add_step(planner, node, node->input_count, node->output_count, &step));
+  step->on_device = on_device;
+  step->why_host = planner->why_host[place];
   memcpy(step->inputs, inputs, node->input_count * sizeof *inputs);
   for (uint32_t i = 0; i < node->output_count; i++)
-    step->outputs[i] = planner->arrays[node->outputs[i]];
+    step->outputs[i] = planner->arrays[on_device][node->outputs[i]];
   return WEFT_OK;
 }
 
@@ -265,8 +369,12 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
   const weft_graph *graph = planner->graph;
   uint32_t slot = 1 + graph->regions[0].input_count + index;
   weft_value_id value = weft_planner_resolve(planner, graph->regions[0].outputs[index]);
+  const weft_node *node = graph->values[value].producer == WEFT_NODE_NONE
+                              ? NULL
+                              : &graph->nodes[graph->values[value].producer];
+  uint8_t side = weft_plan_wants_device(planner->request, index) ? WEFT_DEVICE : WEFT_HOST;
   weft_array *array;
-  WEFT_TRY(array_of(planner, value, &array));
+  WEFT_TRY(array_on(planner, node, side, value, &array));
   if (weft_planner_is_cache(planner, index)) {
     planner->plan->outputs[index] = array;
     return WEFT_OK;
@@ -279,10 +387,7 @@ static weft_status plan_output(weft_planner *planner, uint32_t index) {
   } else {
     weft_shape shape = {.rank = array->rank};
     memcpy(shape.dims, array->dims, sizeof shape.dims);
-    const weft_node *node = planner->graph->values[value].producer == WEFT_NODE_NONE
-                                ? NULL
-                                : &graph->nodes[graph->values[value].producer];
-    weft_array *to = new_array(planner, array->dtype, &shape);
+    weft_array *to = new_array(planner, side, array->dtype, &shape);
     if (!to) return weft_planner_no_memory(planner);
     to->slot = slot;
     if (planner->refresh) planner->refresh->output_of[index] = planner->plan->step_count;
@@ -298,7 +403,7 @@ weft_status weft_plan_steps(weft_planner *planner) {
   for (uint32_t i = 0; i < planner->order_count; i++) {
     if (!planner->runs[i]) continue;
     const weft_node *node = &planner->graph->nodes[planner->order[i]];
-    WEFT_TRY(node->op == WEFT_OP_VIEW ? plan_view(planner, node) : plan_node(planner, node));
+    WEFT_TRY(node->op == WEFT_OP_VIEW ? plan_view(planner, node) : plan_node(planner, i));
   }
   for (uint32_t i = 0; i < planner->plan->output_count; i++) {
     if (planner->request->wanted[i]) WEFT_TRY(plan_output(planner, i));
