@@ -6,7 +6,7 @@ set(folders base format graph opt plan cpu gpu run llm)
 list(TRANSFORM folders REPLACE "(.+)" "src/\\1/*.c" OUTPUT_VARIABLE patterns)
 file(GLOB sources CONFIGURE_DEPENDS ${patterns})
 if(WEFT_WASM_TIER)
-  list(FILTER sources EXCLUDE REGEX "(host_native|driver_(native|none))\\.c$")
+  list(FILTER sources EXCLUDE REGEX "(host_native|driver_native(_work)?|driver_none)\\.c$")
   # A page downloads all of it, and waits only for what runs per element.
   set(cold ${sources})
   list(FILTER cold EXCLUDE REGEX "src/(cpu|llm)/")
