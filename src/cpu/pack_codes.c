@@ -1,122 +1,25 @@
 /* pack_codes.c - weights of few bits from the form that a file gives them (opt/weight.h) into
  * panels: column by column, each with its codes as bytes, and its scales and offsets as floats. */
 #include "cpu/codes.h"
+#include "cpu/columns.h"
 #include "cpu/convert.h"
 #include "cpu/nest.h"
 
 #define PIECE_BYTES (4u << 20)
-#define PIECE_STEP  64 /* columns: whole bytes of any codes */
 
 /* Scales for whole columns are repeated for blocks of about this many codes, for the rows that
  * they meet are rounded block by block: short blocks are exacter, long ones quicker. */
 #define BLOCK_MAX  256
 #define BLOCK_STEP 32
 
-enum { CODES, SCALES, ZEROS, FIELDS };
-
-/* ---- fields --------------------------------------------------------------------------------- */
-
-/* Codes, scales or zeros of a part: a table of a row per step of k and a column per column of the
- * weight, or the other way round (`by_columns`). */
-typedef struct field {
-  const weft_value *value; /* NULL: none */
-  uint32_t bits;           /* of an element */
-  bool single, by_columns;
-  bool repeats;             /* one element of a column serves all of k */
-  uint64_t rows, row_bytes; /* as they lie */
-  const uint8_t *data;      /* columns from `first` on, rows `stride` bytes apart */
-  uint64_t stride, first;
-  uint8_t *piece; /* NULL: read in place */
-  uint64_t piece_bytes;
-} field;
-
-static void field_init(field *f, const weft_graph *graph, const weft_weight *part, uint32_t input) {
-  const weft_node *node = part->dequantize;
-  *f = (field){0};
-  if (input >= node->input_count || node->inputs[input] == WEFT_VALUE_NONE) return;
-  f->value = &graph->values[node->inputs[input]];
-  bool codes = !weft_dtype_is_float(f->value->dtype);
-  f->bits = codes ? node->attributes.dequantize.bits : weft_dtype_bits(f->value->dtype);
-  f->single = input != CODES && weft_weight_is_single(graph, part, input);
-  f->repeats = f->single || (input != CODES && part->block == 0);
-  f->by_columns = part->transposed && f->value->shape.rank == 2;
-  f->rows = f->value->shape.rank == 2 ? (uint64_t)f->value->shape.dims[0] : 1;
-  f->row_bytes = f->value->data->bytes / f->rows;
-}
-
-/* Bytes of a piece of `count` columns. */
-static uint64_t piece_size(const field *f, uint64_t count) {
-  if (f->value == NULL || f->value->data->data != NULL) return 0;
-  if (f->single) return f->row_bytes;
-  if (f->by_columns) return count * f->row_bytes;
-  return f->rows * weft_min_u64(f->row_bytes, (count * f->bits + 7) / 8);
-}
-
-/* Makes columns [first, first + count) readable; `first` is a multiple of PIECE_STEP. */
-static weft_status field_load(field *f, uint64_t first, uint64_t count, weft_error *error) {
-  if (f->value == NULL) return WEFT_OK;
-  const weft_buffer *from = f->value->data;
-  f->first = 0;
-  f->stride = f->row_bytes;
-  f->data = from->data != NULL ? from->data : f->piece;
-  if (from->data != NULL) return WEFT_OK;
-  if (f->single) return weft_buffer_read(from, 0, f->row_bytes, f->piece, error);
-  f->first = first;
-  if (f->by_columns)
-    return weft_buffer_read(from, first * f->row_bytes, count * f->row_bytes, f->piece, error);
-  uint64_t start = first * f->bits / 8;
-  f->stride = weft_min_u64(f->row_bytes - start, (count * f->bits + 7) / 8);
-  if (f->stride == f->row_bytes)
-    return weft_buffer_read(from, 0, f->rows * f->row_bytes, f->piece, error);
-  for (uint64_t row = 0; row < f->rows; row++)
-    WEFT_TRY(weft_buffer_read(from, row * f->row_bytes + start, f->stride,
-                              f->piece + row * f->stride, error));
-  return WEFT_OK;
-}
-
-/* Codes of less than a byte. */
-static void unpack_bits(uint32_t bits, const uint8_t *from, uint64_t count, uint8_t *to) {
-  uint32_t mask = (1u << bits) - 1;
-  if (bits == 4) {
-    for (uint64_t i = 0; i + 1 < count; i += 2) {
-      to[i] = from[i / 2] & 15;
-      to[i + 1] = from[i / 2] >> 4;
-    }
-    if (count % 2 != 0) to[count - 1] = from[count / 2] & 15;
-    return;
-  }
-  for (uint64_t i = 0; i < count; i++)
-    to[i] = (uint8_t)(from[i * bits / 8] >> (i * bits % 8) & mask);
-}
-
-/* Elements [0, count) of a column as they are stored; codes as bytes. */
-static void field_column(const field *f, uint64_t column, uint64_t count, uint8_t *to) {
-  size_t size = f->bits < 8 ? 1 : f->bits / 8;
-  uint64_t at = f->single ? 0 : column - f->first;
-  if (f->bits == 8 * size) {
-    const uint8_t *from = f->data + (f->by_columns && !f->single ? at * f->stride : at * size);
-    int64_t step = f->by_columns ? 1 : (int64_t)(f->stride / size);
-    weft_copy_strided(size, from, f->repeats ? 0 : step, (size_t)count, to);
-  } else if (f->by_columns && !f->single) {
-    unpack_bits(f->bits, f->data + at * f->stride, count, to);
-  } else {
-    uint32_t mask = (1u << f->bits) - 1, shift = (uint32_t)(at * f->bits % 8);
-    const uint8_t *from = f->data + at * f->bits / 8;
-    for (uint64_t i = 0; i < count; i++)
-      to[i] = (uint8_t)(from[f->repeats ? 0 : i * f->stride] >> shift & mask);
-  }
-}
-
 /* ---- parts ---------------------------------------------------------------------------------- */
 
 /* The job, and one panel in the making. */
 typedef struct packing {
   const weft_kernels *kernels;
-  const weft_graph *graph;
+  weft_columns columns;
   weft_heap *heap;
   weft_packed *header;
-  field fields[FIELDS]; /* of a part */
-  const weft_weight *part;
   uint64_t blocks, filled, panel; /* columns in the panel; its number */
   uint64_t scratch_bytes;
   uint8_t *scratch;
@@ -129,50 +32,8 @@ typedef struct packing {
   weft_error *error;
 } packing;
 
-typedef void column_fn(packing *job, uint64_t column);
-
 static bool is_signed(const packing *job) {
-  return job->part->data->dtype == WEFT_I8;
-}
-
-/* A part's columns, in pieces of its fields from number `wanted` on. */
-static weft_status each_column(packing *job, uint32_t wanted, column_fn *then) {
-  uint64_t n = job->part->n, step = n;
-  uint64_t column_bytes = job->header->k * job->fields[CODES].bits / 8 + 1;
-  uint64_t fits = PIECE_BYTES / column_bytes / PIECE_STEP * PIECE_STEP;
-  if (job->fields[CODES].value->data->data == NULL)
-    step = weft_min_u64(n, fits > PIECE_STEP ? fits : PIECE_STEP);
-  weft_status status = WEFT_OK;
-  for (uint32_t i = wanted; i < FIELDS && status == WEFT_OK; i++) {
-    field *f = &job->fields[i];
-    f->piece_bytes = piece_size(f, step);
-    if (f->piece_bytes == 0) continue;
-    f->piece = weft_heap_allocate(job->heap, f->piece_bytes);
-    if (f->piece == NULL)
-      status = weft_heap_fail(job->heap, f->piece_bytes, "packing a weight", job->error);
-  }
-  for (uint64_t first = 0, count; first < n && status == WEFT_OK; first += count) {
-    count = weft_min_u64(step, n - first);
-    for (uint32_t i = wanted; i < FIELDS && status == WEFT_OK; i++)
-      status = field_load(&job->fields[i], first, count, job->error);
-    for (uint64_t j = 0; j < count && status == WEFT_OK; j++) then(job, first + j);
-  }
-  for (uint32_t i = 0; i < FIELDS; i++) {
-    if (job->fields[i].piece != NULL)
-      weft_heap_release(job->heap, job->fields[i].piece, job->fields[i].piece_bytes);
-    job->fields[i].piece = NULL;
-  }
-  return status;
-}
-
-static weft_status each_part(packing *job, const weft_weight_list *weight, uint32_t wanted,
-                             column_fn *then) {
-  for (uint32_t i = 0; i < weight->count; i++) {
-    job->part = &weight->parts[i];
-    for (uint32_t k = 0; k < FIELDS; k++) field_init(&job->fields[k], job->graph, job->part, k);
-    WEFT_TRY(each_column(job, wanted, then));
-  }
-  return WEFT_OK;
+  return job->columns.part->data->dtype == WEFT_I8;
 }
 
 /* ---- zeros ---------------------------------------------------------------------------------- */
@@ -187,18 +48,19 @@ static int64_t zero_of(const packing *job, uint8_t code) {
   return (is_signed(job) ? (int8_t)code : code) + shift_of(job);
 }
 static int64_t plain_zero(const packing *job) {
-  return job->part->dequantize->attributes.dequantize.zero + shift_of(job);
+  return job->columns.part->dequantize->attributes.dequantize.zero + shift_of(job);
 }
 
 /* Takes the first zero that comes for the format's, and notes whether the others are the same. */
-static void compare_zeros(packing *job, uint64_t column) {
-  const field *zeros = &job->fields[ZEROS];
+static void compare_zeros(void *user, uint64_t column) {
+  packing *job = user;
+  const weft_field *zeros = &job->columns.fields[WEFT_FIELD_ZEROS];
   if (job->zeros_differ) return;
   if (zeros->value != NULL && weft_dtype_is_float(zeros->value->dtype)) {
     job->zeros_differ = true;
     return;
   }
-  if (zeros->value != NULL) field_column(zeros, column, job->blocks, job->raw);
+  if (zeros->value != NULL) weft_field_column(zeros, column, job->blocks, job->raw);
   for (uint64_t b = 0; b < job->blocks; b++) {
     int64_t zero = zeros->value != NULL ? zero_of(job, job->raw[b]) : plain_zero(job);
     if (!job->zero_known) job->zero = zero;
@@ -210,7 +72,8 @@ static void compare_zeros(packing *job, uint64_t column) {
 /* One zero where that will do; else offsets to the middle, which keeps them small. */
 static weft_status choose_zero(packing *job, const weft_weight_list *weight) {
   weft_code_format *format = &job->header->format;
-  WEFT_TRY(each_part(job, weight, ZEROS, compare_zeros));
+  WEFT_TRY(
+      weft_columns_each(&job->columns, weight, WEFT_FIELD_ZEROS, compare_zeros, job, job->error));
   format->has_offsets = job->zeros_differ || job->zero < 0 || job->zero >= 1 << format->bits;
   uint32_t middle = format->narrow ? 64 : 1u << (format->bits - 1);
   format->zero = format->has_offsets ? middle : (uint32_t)job->zero;
@@ -219,19 +82,19 @@ static weft_status choose_zero(packing *job, const weft_weight_list *weight) {
 
 /* ---- panels --------------------------------------------------------------------------------- */
 
-static void read_floats(packing *job, const field *f, uint64_t column, float *to) {
+static void read_floats(packing *job, const weft_field *f, uint64_t column, float *to) {
   weft_convert_fn *load = weft_class_loader(job->kernels, f->value->dtype);
-  field_column(f, column, job->blocks, load == NULL ? (uint8_t *)to : job->raw);
+  weft_field_column(f, column, job->blocks, load == NULL ? (uint8_t *)to : job->raw);
   if (load != NULL) load((size_t)job->blocks, job->raw, to);
 }
 
 /* offset = scale * (the format's zero - the block's own) */
 static void read_offsets(packing *job, uint64_t column, const float *scales, float *offsets) {
-  const field *zeros = &job->fields[ZEROS];
+  const weft_field *zeros = &job->columns.fields[WEFT_FIELD_ZEROS];
   float middle = (float)job->header->format.zero, shift = (float)shift_of(job);
   bool floats = zeros->value != NULL && weft_dtype_is_float(zeros->value->dtype);
   if (floats) read_floats(job, zeros, column, offsets);
-  if (zeros->value != NULL && !floats) field_column(zeros, column, job->blocks, job->raw);
+  if (zeros->value != NULL && !floats) weft_field_column(zeros, column, job->blocks, job->raw);
   for (uint64_t b = 0; b < job->blocks; b++) {
     float zero = floats                 ? offsets[b] + shift
                  : zeros->value != NULL ? (float)zero_of(job, job->raw[b])
@@ -276,17 +139,18 @@ static bool is_narrow(const uint8_t *codes, uint64_t count, uint32_t zero) {
   return true;
 }
 
-static void pack_column(packing *job, uint64_t column) {
+static void pack_column(void *user, uint64_t column) {
+  packing *job = user;
   if (job->wide) return;
   const weft_code_format *format = &job->header->format;
   uint64_t k = job->header->k;
   uint8_t *codes = job->codes + job->filled * k;
   float *scales = job->scales + job->filled * job->blocks;
-  field_column(&job->fields[CODES], column, k, codes);
+  weft_field_column(&job->columns.fields[WEFT_FIELD_CODES], column, k, codes);
   uint8_t shift = (uint8_t)shift_of(job);
   for (uint64_t i = 0; i < k; i++) codes[i] = (uint8_t)(codes[i] + shift);
   job->wide = format->narrow && !is_narrow(codes, k, format->zero);
-  read_floats(job, &job->fields[SCALES], column, scales);
+  read_floats(job, &job->columns.fields[WEFT_FIELD_SCALES], column, scales);
   if (format->has_offsets)
     read_offsets(job, column, scales, job->offsets + job->filled * job->blocks);
   if (++job->filled == job->kernels->gemm_columns) finish_panel(job);
@@ -311,7 +175,7 @@ static weft_status allocate_scratch(packing *job) {
 
 /* Row `row` of a part, at `from`, whose first column is number `column` of the weight. */
 static void pack_row(packing *job, uint64_t row, uint64_t column, const uint8_t *from) {
-  uint64_t columns = job->kernels->gemm_columns, n = job->part->n;
+  uint64_t columns = job->kernels->gemm_columns, n = job->columns.part->n;
   for (uint64_t j = 0, count; j < n; j += count) {
     uint64_t at = (column + j) % columns;
     count = weft_min_u64(columns - at, n - j);
@@ -321,8 +185,8 @@ static void pack_row(packing *job, uint64_t row, uint64_t column, const uint8_t 
 }
 
 static weft_status pack_rows(packing *job, uint64_t column) {
-  const weft_buffer *from = job->part->data->data;
-  uint64_t row_bytes = job->part->n * 2, k = job->part->k;
+  const weft_buffer *from = job->columns.part->data->data;
+  uint64_t row_bytes = job->columns.part->n * 2, k = job->columns.part->k;
   uint64_t step = from->data != NULL ? k : weft_min_u64(k, 1 + PIECE_BYTES / row_bytes);
   uint64_t piece_bytes = from->data != NULL ? 0 : step * row_bytes;
   uint8_t *piece = from->data != NULL ? NULL : weft_heap_allocate(job->heap, piece_bytes);
@@ -344,9 +208,9 @@ static weft_status pack_rows(packing *job, uint64_t column) {
 static weft_status pack_floats(packing *job, const weft_weight_list *weight) {
   uint64_t column = 0;
   for (uint32_t i = 0; i < weight->count; i++) {
-    job->part = &weight->parts[i];
+    job->columns.part = &weight->parts[i];
     WEFT_TRY(pack_rows(job, column));
-    column += job->part->n;
+    column += job->columns.part->n;
   }
   return WEFT_OK;
 }
@@ -382,7 +246,8 @@ static weft_packed describe(const weft_kernels *kernels, const weft_weight_list 
 }
 
 static weft_status pack_codes(packing *job, const weft_weight_list *weight) {
-  WEFT_TRY(each_part(job, weight, CODES, pack_column));
+  WEFT_TRY(
+      weft_columns_each(&job->columns, weight, WEFT_FIELD_CODES, pack_column, job, job->error));
   finish_panel(job);
   return WEFT_OK;
 }
@@ -411,8 +276,11 @@ static weft_status pack_as(const weft_kernels *kernels, const weft_graph *graph,
                            const weft_weight_list *weight, weft_heap *heap, bool narrow, bool *wide,
                            weft_buffer **out, weft_error *error) {
   weft_packed header = describe(kernels, weight);
-  packing job = {
-      .kernels = kernels, .graph = graph, .heap = heap, .header = &header, .error = error};
+  packing job = {.kernels = kernels,
+                 .columns = {.graph = graph, .heap = heap},
+                 .heap = heap,
+                 .header = &header,
+                 .error = error};
   weft_status status = WEFT_OK;
   if (header.kind == WEFT_PACKED_CODES) {
     header.format.narrow = narrow && header.format.bits == 8;
