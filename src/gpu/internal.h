@@ -130,6 +130,15 @@ typedef struct weft_gpu_op {
   uint32_t host_inputs; /* bit i: input i is a parameter, read on the host while preparing */
 } weft_gpu_op;
 extern const weft_gpu_op weft_gpu_ops[]; /* ops.c: by weft_op */
+weft_gpu_prepare_fn weft_gpu_prepare_map, weft_gpu_prepare_softmax, weft_gpu_prepare_norm,
+    weft_gpu_prepare_reduce, weft_gpu_prepare_arg_reduce, weft_gpu_prepare_gather,
+    weft_gpu_prepare_gather_elements, weft_gpu_prepare_concat;
+weft_gpu_runs_fn weft_gpu_runs_map, weft_gpu_runs_rows, weft_gpu_runs_reduce,
+    weft_gpu_runs_gather, weft_gpu_runs_concat;
+weft_gpu_takes_fn weft_gpu_takes_map, weft_gpu_takes_norm, weft_gpu_takes_concat;
+weft_gpu_prepare_fn weft_gpu_prepare_matmul;
+weft_gpu_runs_fn weft_gpu_runs_matmul;
+weft_gpu_takes_fn weft_gpu_takes_matmul;
 /* A strided array made dense, of any type. */
 weft_gpu_prepare_fn weft_gpu_prepare_copy;
 /* As weft_device.pack, of a node that runs here (pack.c). */
