@@ -5,7 +5,7 @@
 #include "gpu/driver.h"
 
 #define IMPORT(name)                                                                               \
-  __attribute__((import_module("weft_gpu"), import_name(#name))) int32_t web_gpu_##name
+  __attribute__((import_module("weft_gpu"), import_name(#name))) int32_t web_driver_##name
 
 /* The device's facts as numbers (see `facts_of`), and as C strings: vendor, architecture, device,
  * description. */
@@ -45,7 +45,7 @@ static uint32_t handle_of(const weft_gpu_driver *driver) {
 static weft_status answer(const weft_gpu_driver *driver, int32_t status, weft_error *error) {
   if (status >= 0) return (weft_status)status;
   weft_error told;
-  web_gpu_message(handle_of(driver), told.message, sizeof told.message);
+  web_driver_message(handle_of(driver), told.message, sizeof told.message);
   return weft_fail(error, (weft_status)status, "%s", told.message);
 }
 /* A number, or a status below 0. */
@@ -57,71 +57,71 @@ static weft_status opened(const weft_gpu_driver *driver, int32_t number, weft_gp
 
 static weft_status open_buffer(weft_gpu_driver *driver, uint64_t bytes, weft_gpu_id *out,
                                weft_error *error) {
-  return opened(driver, web_gpu_buffer_open(handle_of(driver), (double)bytes), out, error);
+  return opened(driver, web_driver_buffer_open(handle_of(driver), (double)bytes), out, error);
 }
 static void close_buffer(weft_gpu_driver *driver, weft_gpu_id buffer) {
-  web_gpu_buffer_close(handle_of(driver), buffer);
+  web_driver_buffer_close(handle_of(driver), buffer);
 }
 static weft_status write_buffer(weft_gpu_driver *driver, weft_gpu_id buffer, uint64_t offset,
                                 const void *bytes, uint64_t length, weft_error *error) {
   uint32_t handle = handle_of(driver);
-  return answer(driver, web_gpu_write(handle, buffer, (double)offset, bytes, (double)length),
+  return answer(driver, web_driver_write(handle, buffer, (double)offset, bytes, (double)length),
                 error);
 }
 static weft_status read_buffer(weft_gpu_driver *driver, weft_gpu_id buffer, uint64_t offset,
                                uint64_t length, void *to, weft_gpu_id *out, weft_error *error) {
   uint32_t handle = handle_of(driver);
-  int32_t number = web_gpu_read(handle, buffer, (double)offset, (double)length, to);
+  int32_t number = web_driver_read(handle, buffer, (double)offset, (double)length, to);
   return opened(driver, number, out, error);
 }
 static weft_status read_times(weft_gpu_driver *driver, uint32_t count, uint64_t *to,
                               weft_gpu_id *out, weft_error *error) {
-  return opened(driver, web_gpu_read_times(handle_of(driver), count, to), out, error);
+  return opened(driver, web_driver_read_times(handle_of(driver), count, to), out, error);
 }
 static weft_status read_state(weft_gpu_driver *driver, weft_gpu_id read, weft_error *error) {
-  return answer(driver, web_gpu_read_state(handle_of(driver), read), error);
+  return answer(driver, web_driver_read_state(handle_of(driver), read), error);
 }
 static void drop_read(weft_gpu_driver *driver, weft_gpu_id read) {
-  web_gpu_read_drop(handle_of(driver), read);
+  web_driver_read_drop(handle_of(driver), read);
 }
 
 static weft_status open_pipeline(weft_gpu_driver *driver, const weft_gpu_pipeline *pipeline,
                                  weft_gpu_id *out, weft_error *error) {
   int32_t number =
-      web_gpu_pipeline_open(handle_of(driver), pipeline->label, strlen(pipeline->label),
-                            pipeline->wgsl, pipeline->wgsl_length, pipeline->binding_count,
-                            pipeline->writes, pipeline->param_words, pipeline->immediates);
+      web_driver_pipeline_open(handle_of(driver), pipeline->label, strlen(pipeline->label),
+                               pipeline->wgsl, pipeline->wgsl_length, pipeline->binding_count,
+                               pipeline->writes, pipeline->param_words, pipeline->immediates);
   return opened(driver, number, out, error);
 }
 static weft_status pipeline_state(weft_gpu_driver *driver, weft_gpu_id pipeline,
                                   weft_error *error) {
-  return answer(driver, web_gpu_pipeline_state(handle_of(driver), pipeline), error);
+  return answer(driver, web_driver_pipeline_state(handle_of(driver), pipeline), error);
 }
 static void close_pipeline(weft_gpu_driver *driver, weft_gpu_id pipeline) {
-  web_gpu_pipeline_close(handle_of(driver), pipeline);
+  web_driver_pipeline_close(handle_of(driver), pipeline);
 }
 
 static weft_status open_group(weft_gpu_driver *driver, weft_gpu_id pipeline,
                               const weft_gpu_id *buffers, uint32_t count, weft_gpu_id *out,
                               weft_error *error) {
-  int32_t number = web_gpu_group_open(handle_of(driver), pipeline, buffers, count);
+  int32_t number = web_driver_group_open(handle_of(driver), pipeline, buffers, count);
   return opened(driver, number, out, error);
 }
 static void close_group(weft_gpu_driver *driver, weft_gpu_id group) {
-  web_gpu_group_close(handle_of(driver), group);
+  web_driver_group_close(handle_of(driver), group);
 }
 
 static weft_status submit(weft_gpu_driver *driver, const uint32_t *table, uint64_t words,
                           weft_error *error) {
-  return answer(driver, web_gpu_submit(handle_of(driver), table, (double)words), error);
+  return answer(driver, web_driver_submit(handle_of(driver), table, (double)words), error);
 }
 static weft_status poll(weft_gpu_driver *driver, bool wait, weft_error *error) {
-  return answer(driver, web_gpu_poll(handle_of(driver), wait), error);
+  return answer(driver, web_driver_poll(handle_of(driver), wait), error);
 }
 
 static void close_driver(weft_gpu_driver *driver) {
   web_driver *web = (web_driver *)driver;
-  web_gpu_close(web->handle);
+  web_driver_close(web->handle);
   weft_heap_release(web->heap, web, sizeof *web);
 }
 
@@ -153,15 +153,15 @@ enum {
 };
 
 static void read_texts(uint32_t handle, weft_gpu_facts *facts) {
-  web_gpu_text(handle, 0, facts->vendor, sizeof facts->vendor);
-  web_gpu_text(handle, 1, facts->architecture, sizeof facts->architecture);
-  web_gpu_text(handle, 2, facts->device, sizeof facts->device);
-  web_gpu_text(handle, 3, facts->description, sizeof facts->description);
+  web_driver_text(handle, 0, facts->vendor, sizeof facts->vendor);
+  web_driver_text(handle, 1, facts->architecture, sizeof facts->architecture);
+  web_driver_text(handle, 2, facts->device, sizeof facts->device);
+  web_driver_text(handle, 3, facts->description, sizeof facts->description);
 }
 
 static weft_gpu_facts facts_of(uint32_t handle) {
   double values[FACTS] = {0};
-  web_gpu_facts(handle, values, FACTS);
+  web_driver_facts(handle, values, FACTS);
   weft_gpu_facts facts = {
       .is_software = values[FACT_SOFTWARE] != 0,
       .f16 = values[FACT_F16] != 0,
@@ -198,7 +198,7 @@ weft_status weft_gpu_web_open(weft_heap *heap, uint32_t handle, weft_gpu_driver 
   *out = NULL;
   web_driver *web = weft_heap_allocate_zeroed(heap, sizeof *web);
   if (web == NULL) {
-    web_gpu_close(handle);
+    web_driver_close(handle);
     return weft_heap_fail(heap, sizeof *web, "the driver of a GPU", error);
   }
   web->heap = heap;

@@ -145,6 +145,8 @@ test("a load of the module that failed is tried again", () => {
 test("the module exports what core.ts calls, and imports what it gives", () => {
   const source = readFileSync(new URL("../../web/src/core.ts", import.meta.url), "utf8");
   const called = [...source.matchAll(/^ {2}(web_\w+): "/gm)].map(([, name]) => name);
+  const gpu = readFileSync(new URL("../../web/src/gpu.ts", import.meta.url), "utf8");
+  const driver = [...gpu.matchAll(/^ {6}(\w+): (?:asking|guarded)?\(/gm)].map(([, name]) => name);
   for (const tier of ["a", "b"]) {
     const bytes = readFileSync(new URL(`weft-${tier}.wasm`, dist));
     if (!WebAssembly.validate(bytes)) continue; // an older engine
@@ -163,6 +165,7 @@ test("the module exports what core.ts calls, and imports what it gives", () => {
     assert.deepEqual(imported, [
       ...["env.memory", "weft.log", "weft.may_sleep", "weft.now_ms"],
       ...["weft.progress", "weft.read", "weft.resolve"],
+      ...driver.sort().map((name) => `weft_gpu.${name}`),
     ]);
   }
 });

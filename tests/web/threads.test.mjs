@@ -115,7 +115,8 @@ const otherInstance = `
   const weft = Object.fromEntries(
     WebAssembly.Module.imports(module).map(({ name }) => [name, () => 0]),
   );
-  const { exports } = new WebAssembly.Instance(module, { env: { memory }, weft });
+  const imports = { env: { memory }, weft, weft_gpu: weft };
+  const { exports } = new WebAssembly.Instance(module, imports);
   exports.__stack_pointer.value = stack;
   const state = new Int32Array(shared);
 `;

@@ -2,6 +2,8 @@
 // Pointers are numbers here on every tier; on memory64 they become BigInts at the border. What is
 // built on it: handler.ts (sessions), load.ts (models), tokenizer.ts.
 
+import { GpuGlue } from "./gpu.js";
+import type { PageGpu } from "./gpu_page.js";
 import type { ThreadStart } from "./thread.js";
 import type { Threads } from "./threads.js";
 import { type Tier } from "./tiers.js";
@@ -23,12 +25,15 @@ const signatures = {
   web_loader_finish: "pp:p",
   web_loader_close: "p:v",
   web_model_close: "p:v",
-  web_session_open: "pppnnnn:p",
+  web_gpu_open: "pn:p",
+  web_gpu_close: "p:v",
+  web_session_open: "ppppnnnn:p",
   web_session_close: "p:v",
   web_session_memory: "pn:n",
   web_session_dump: "ppn:p",
   web_session_profile: "pp:p",
   web_session_run: "ppppppn:n",
+  web_session_resume: "pp:n",
   web_tensor_size: ":p",
   web_tensor_wrap: "ppnpppp:n",
   web_tensor_is_view: "p:n",
@@ -79,6 +84,14 @@ export interface MemoryUse {
   wasmBytes: number;
 }
 
+/** A GPU as the core has it. */
+export interface CoreGpu {
+  /** weft_gpu. */
+  at: number;
+  /** Resolves when what was pending on the GPU may not be any more; ask right after that answer. */
+  settled(): Promise<void>;
+}
+
 const INITIAL_PAGES = 64;
 
 /** A shared memory as large as the engine lets it become: phones may refuse to reserve 4 GiB. */
@@ -116,6 +129,8 @@ export class Core {
   threads: Threads | undefined;
   readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
+  readonly #glue = new GpuGlue(() => this.#memory);
+  readonly #gpus = new Map<GPUDevice, CoreGpu>();
   readonly #sources = new Map<number, { source: Source; host: Host }>();
   #nextSource = 1;
   #host = nobody;
@@ -156,6 +171,7 @@ export class Core {
     type Pointer = number | bigint;
     return {
       env: { memory: this.#memory },
+      weft_gpu: this.#glue.imports,
       weft: {
         now_ms: () => performance.now(),
         may_sleep: () => (this.#maySleep() ? 1 : 0),
@@ -228,6 +244,23 @@ export class Core {
       stack: pointer(stack),
       timeOrigin: performance.timeOrigin,
     };
+  }
+
+  // ---- GPUs -------------------------------------------------------------------------------------
+
+  /** The core's own view of a device, until that is lost; sessions on it keep it longer. */
+  gpu({ device, facts }: PageGpu): CoreGpu {
+    const known = this.#gpus.get(device);
+    if (known) return known;
+    const handle = this.#glue.open(device, facts);
+    const at = this.check(this.call.web_gpu_open(this.context, handle));
+    const gpu = { at, settled: () => this.#glue.settled(handle) };
+    this.#gpus.set(device, gpu);
+    void device.lost.then(() => {
+      this.#gpus.delete(device);
+      if (!this.trap) this.call.web_gpu_close(at);
+    });
+    return gpu;
   }
 
   // ---- memory -----------------------------------------------------------------------------------

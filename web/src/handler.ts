@@ -4,7 +4,7 @@
 
 import { Tensor, type InferenceSession, type InferenceSessionHandler } from "onnxruntime-common";
 import { CacheTensor, canStay } from "./cache.js";
-import type { Core } from "./core.js";
+import type { Core, CoreGpu } from "./core.js";
 import { arrayFromBytes, typeCode, typeName } from "./data.js";
 import { asBytes } from "./source.js";
 
@@ -84,6 +84,9 @@ function isTensorLike(value: unknown): value is Tensor {
   return typeof value === "object" && value !== null && "type" in value && "dims" in value;
 }
 
+/** weft_status. */
+const PENDING = 1;
+
 export class CoreSession implements InferenceSessionHandler {
   readonly core: Core;
   readonly inputNames: readonly string[];
@@ -94,6 +97,10 @@ export class CoreSession implements InferenceSessionHandler {
   readonly modelMetadata: Readonly<Record<string, string>>;
 
   #session: number;
+  /** Undefined: all on the CPU. */
+  readonly #gpu: CoreGpu | undefined;
+  /** The run that waits for the GPU; it does not reject. */
+  #running: Promise<unknown> | undefined;
   readonly #blocks: Blocks;
   readonly #inputs: Input[] = [];
   readonly #outputs: Output[] = [];
@@ -101,8 +108,9 @@ export class CoreSession implements InferenceSessionHandler {
   readonly #bindings: number;
 
   /** Takes the session; on failure its owner is still the caller. */
-  constructor(core: Core, session: number, description: Description) {
+  constructor(core: Core, session: number, gpu: CoreGpu | undefined, description: Description) {
     this.core = core;
+    this.#gpu = gpu;
     this.inputMetadata = description.inputs.map(toMetadata);
     this.outputMetadata = description.outputs.map(toMetadata);
     this.inputNames = description.inputs.map(({ name }) => name);
@@ -129,8 +137,21 @@ export class CoreSession implements InferenceSessionHandler {
     return { name, nameAt: blocks.addText(name), dims, tensor, data: 0, bytes: 0 };
   }
 
-  /** onnxruntime-common has checked that every input is fed and every fetch is an output. */
+  /**
+   * Runs of one session follow one another. onnxruntime-common has checked that every input is fed
+   * and every fetch is an output.
+   */
   async run(feeds: Feeds, fetches: Fetches): Promise<Results> {
+    while (this.#running) await this.#running;
+    const run = this.#run(feeds, fetches);
+    const running = run.then(
+      () => (this.#running = undefined),
+      () => (this.#running = undefined),
+    );
+    this.#running = running;
+    return run;
+  }
+  async #run(feeds: Feeds, fetches: Fetches): Promise<Results> {
     const session = this.#open();
     const { core } = this;
     const fed = this.#inputs.map((input) => this.#stage(input, feeds[input.name]));
@@ -142,11 +163,14 @@ export class CoreSession implements InferenceSessionHandler {
     core.writePointers(this.#bindings, pairs.flat());
     const outputs = this.#bindings + this.#inputs.length * 2 * core.pointerSize;
     const [inputCount, outputCount] = [this.#inputs.length, wanted.length];
-    core.checkStatus(
-      core.call.web_session_run(
-        ...[core.context, session, this.#bindings, inputCount, outputs, outputCount, 0],
-      ),
+    let status = core.call.web_session_run(
+      ...[core.context, session, this.#bindings, inputCount, outputs, outputCount, 0],
     );
+    while (status === PENDING) {
+      await this.#gpu?.settled();
+      status = core.call.web_session_resume(core.context, session);
+    }
+    core.checkStatus(status);
     const results: Results = {};
     wanted.forEach(({ name }, i) => {
       const tensor = core.readPointer(outputs + (2 * i + 1) * core.pointerSize);
@@ -221,6 +245,7 @@ export class CoreSession implements InferenceSessionHandler {
   }
 
   async dispose(): Promise<void> {
+    while (this.#running) await this.#running;
     if (!this.#session) return;
     if (!this.core.trap) this.core.call.web_session_close(this.#session);
     this.#session = 0;

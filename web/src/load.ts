@@ -6,6 +6,7 @@ import type { Core, Host, Source } from "./core.js";
 import { env } from "./env.js";
 import { CoreSession, type Description } from "./handler.js";
 import { feedExternal } from "./feed.js";
+import { type PageGpu, findGpu } from "./gpu_page.js";
 import { loadCore } from "./runtime.js";
 import {
   type Bytes,
@@ -55,6 +56,8 @@ function pathKey(path: string): string {
 /** Answers the core while one model is loaded. */
 export class Loading implements Host {
   stage: LoadProgress["stage"] = "read";
+  /** Where the session will run; undefined: on the CPU alone. */
+  gpu: PageGpu | undefined;
   readonly options: SessionOptions;
   readonly #location: string;
   /** External data in the options, by the path that the model names. */
@@ -116,6 +119,7 @@ export class Loading implements Host {
 function openSession(core: Core, loading: Loading, model: number): CoreSession {
   const { call, context } = core;
   const { options } = loading;
+  const gpu = loading.gpu && core.gpu(loading.gpu);
   const passes = options.graphOptimizationLevel === "disabled" ? "all" : "";
   return core.during(loading, () => {
     let session = 0;
@@ -129,10 +133,12 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
         const rounding = activations.indexOf(options.activations ?? "auto");
         if (rounding < 0) throw new Error(`activations: there is no '${options.activations}'`);
         return core.check(
-          call.web_session_open(...[context, model, text, limit, profile, threads, rounding]),
+          call.web_session_open(
+            ...[context, model, gpu?.at ?? 0, text, limit, profile, threads, rounding],
+          ),
         );
       });
-      return new CoreSession(core, session, JSON.parse(description) as Description);
+      return new CoreSession(core, session, gpu, JSON.parse(description) as Description);
     } catch (error) {
       if (session && !core.trap) call.web_session_close(session);
       throw error;
@@ -235,16 +241,29 @@ async function openDownload(location: string, loading: Loading): Promise<CoreSes
   });
 }
 
-/** The CPU does all the work for now; who asks for something else is told, and served. */
-function warnOfProviders(options: SessionOptions): void {
+/**
+ * The first provider that is there: a GPU, or undefined for the CPU, which does the work also where
+ * there is none of them. Who asked for something else is told.
+ */
+async function chooseProvider(options: SessionOptions): Promise<PageGpu | undefined> {
   for (const entry of options.executionProviders ?? []) {
-    const name = typeof entry === "string" ? entry : entry.name;
-    if (name === "wasm" || name === "cpu") continue;
+    const { name, device } = (typeof entry === "string" ? { name: entry } : entry) as {
+      name: string;
+      device?: unknown;
+    };
+    if (name === "wasm" || name === "cpu") return undefined;
+    let reason: unknown = "weft-web runs on the CPU and by WebGPU";
+    try {
+      if (name === "webgpu") return await findGpu(device);
+    } catch (error) {
+      reason = error instanceof Error ? error.message : error;
+    }
     console.warn(
       `removing requested execution provider "${name}" from session options because it is not ` +
-        "available: this version of weft-web runs on the CPU",
+        `available: ${String(reason)}`,
     );
   }
+  return undefined;
 }
 
 export const backend: Backend = {
@@ -252,10 +271,10 @@ export const backend: Backend = {
   async init() {},
 
   async createInferenceSessionHandler(model: string | Uint8Array, options: SessionOptions = {}) {
-    warnOfProviders(options);
     throwIfAborted(options.signal);
     const loading = new Loading(options, typeof model === "string" ? model : "");
     try {
+      loading.gpu = await chooseProvider(options);
       loading.addExternal();
       if (typeof model !== "string") return await openSource(bytesSource(model), loading);
       if (isFile(model)) return await openSource(loading.file(model), loading);

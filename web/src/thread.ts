@@ -29,7 +29,8 @@ function work(start: ThreadStart, port: Port): void {
     WebAssembly.Module.imports(module).map(({ name }) => [name, () => 0]),
   );
   weft.now_ms = () => performance.now() + (performance.timeOrigin - timeOrigin);
-  const { exports } = new WebAssembly.Instance(module, { env: { memory }, weft });
+  const imports = { env: { memory }, weft, weft_gpu: weft };
+  const { exports } = new WebAssembly.Instance(module, imports);
   const call = exports as Record<string, (context: number | bigint) => void>;
   (exports.__stack_pointer as WebAssembly.Global).value = stack;
   port.postMessage("begun");
