@@ -76,22 +76,23 @@ VEC_INLINE void add_steps(dot_form form, int bits, int rows, int vectors, size_t
 done:;
 }
 
-/* The same in short form, of 8 bits. The zero's part is in the sums of 16 bits from the start:
- * those of a group may wrap, those of two groups cannot (WEFT_NARROW_CODE). */
-VEC_INLINE void add_short_steps(int rows, int vectors, size_t count, const char **row,
+/* The same in short form, of 8 bits: `groups` are added up in 16 bits, two or the whole step. The
+ * zero's part is in there from the start: intermediate sums may wrap, the last cannot. */
+VEC_INLINE void add_short_steps(int groups, int rows, int vectors, size_t count, const char **row,
                                 const char **b, i32v *acc) {
   VEC_LOOP for (; count > 0; count--) {
-    VEC_FOR(half, 2) {
+    VEC_FOR(part, 4 / groups) {
       i16v sums[8];
       VEC_FOR(r, rows) {
-        i16v start = (i16v)i8v_load_splat(row[r] + half * CODES_START);
+        i16v start = (i16v)i8v_load_splat(row[r] + (groups == 4 ? 0 : 1 + part) * CODES_START);
         VEC_FOR(v, vectors) sums[r * vectors + v] = start;
       }
-      VEC_FOR(group, 2) {
+      VEC_FOR(group, groups) {
+        int at = part * groups + group;
         i8v a[4];
-        VEC_FOR(r, rows) a[r] = i8v_load_splat(row[r] + CODES_STARTS + (half * 2 + group) * 4);
+        VEC_FOR(r, rows) a[r] = i8v_load_splat(row[r] + CODES_STARTS + at * 4);
         VEC_FOR(v, vectors) {
-          i8v w = i8v_load(b[v / 2] + (v % 2 * 4 + half * 2 + group) * CODES_VECTOR);
+          i8v w = i8v_load(b[v / 2] + (v % 2 * 4 + at) * CODES_VECTOR);
           VEC_FOR(r, rows) sums[r * vectors + v] += i16v_dot_i8(a[r], w);
         }
       }
@@ -99,7 +100,7 @@ VEC_INLINE void add_short_steps(int rows, int vectors, size_t count, const char 
         acc[i] += i32v_of_pairs(sums[i]);
         VEC_PIN(acc[i]);
       }
-      VEC_CUT(count, half, done);
+      VEC_CUT(count, part, done);
     }
     VEC_FOR(r, rows) {
       row[r] += CODES_STEP + CODES_STARTS;
@@ -119,21 +120,28 @@ done:;
 typedef struct tile_args {
   size_t blocks, steps; /* in k, in a block */
   bool has_offsets;
+  size_t c_row; /* floats between the rows of sums */
   const char *a, *b;
-  size_t a_row, b_panel; /* bytes from one to the next */
-  size_t rows, panels;   /* that are there */
+  size_t a_row, b_panel, b_block; /* bytes from one to the next */
+  size_t rows, panels;            /* that are there */
 } tile_args;
 
 /* The dot products of a block, of `rows` rows and `vectors` vectors of columns, and the start that
  * the zero makes; row and b move on to what is behind the codes. `more` is for blocks of several
- * chunks, each as many steps as 16 bits hold. */
+ * chunks, each as many steps as 16 bits hold. `flag`: where a block of a panel in short form says
+ * that 16 bits hold its steps. */
 VEC_INLINE void block_dots(dot_form form, int bits, int rows, int vectors, size_t steps,
-                           const char **row, const char **b, i32v *acc, i32v *more) {
+                           size_t flag, const char **row, const char **b, i32v *acc, i32v *more) {
   const size_t at_once = codes_steps_at_once(form, (uint32_t)bits);
   const bool several = form == DOT_PAIRS && steps > at_once;
   if (form == DOT_SHORT) {
+    bool whole = true;
+    VEC_FOR(p, vectors / 2) whole &= b[p][flag] != 0;
     VEC_FOR(i, rows * vectors) acc[i] = i32v_splat(0);
-    add_short_steps(rows, vectors, steps, row, b, acc);
+    if (whole)
+      add_short_steps(4, rows, vectors, steps, row, b, acc);
+    else
+      add_short_steps(2, rows, vectors, steps, row, b, acc);
     return;
   }
   VEC_FOR(r, rows) {
@@ -166,26 +174,26 @@ VEC_INLINE const float *scales_at(const char *const *b, int v) {
 }
 
 /* Adds what a block makes to `sums`, and moves on to the next block. */
-VEC_INLINE void add_block(int rows, int vectors, bool has_offsets, const i32v *dots,
-                          const char **row, const char **b, float *sums) {
+VEC_INLINE void add_block(dot_form form, int rows, int vectors, bool has_offsets, const i32v *dots,
+                          const char **row, const char **b, float *sums, size_t c_row) {
   f32v scales[8];
   VEC_FOR(v, vectors) scales[v] = f32v_load(scales_at((const char *const *)b, v));
   VEC_FOR(r, rows) {
     const float *end = (const float *)(const void *)row[r];
     f32v scale = f32v_load_splat(end);
     VEC_FOR(v, vectors) {
-      int i = r * vectors + v;
-      f32v sum = f32v_load(sums + i * WEFT_LANES);
-      sum = f32v_fma(f32v_from_i32(dots[i]), scale * scales[v], sum);
+      float *to = sums + (size_t)r * c_row + v * WEFT_LANES;
+      f32v sum = f32v_load(to);
+      sum = f32v_fma(f32v_from_i32(dots[r * vectors + v]), scale * scales[v], sum);
       if (has_offsets)
         sum = f32v_fma(f32v_load_splat(end + 1),
                        f32v_load(scales_at((const char *const *)b, v) + CODES_COLUMNS), sum);
-      f32v_store(sums + i * WEFT_LANES, sum);
+      f32v_store(to, sum);
     }
     row[r] += CODES_END;
   }
   VEC_FOR(p, vectors / 2)
-  b[p] += (has_offsets ? 2u : 1u) * CODES_COLUMNS * sizeof(float);
+  b[p] += codes_panel_end(form, has_offsets);
 }
 
 /* sums[row][v] += the product. The sums lie in memory, which costs a load and a store per block:
@@ -196,6 +204,7 @@ VEC_INLINE void tile(dot_form form, int bits, int rows, int vectors, const tile_
   const char *row[4], *b[4];
   const size_t steps = t->steps;
   const bool has_offsets = t->has_offsets;
+  const size_t c_row = t->c_row, flag = t->b_block - CODES_VECTOR;
   VEC_HIDE(more);
   VEC_FOR(r, rows) {
     row[r] = t->a + ((size_t)r < t->rows ? (size_t)r : t->rows - 1) * t->a_row;
@@ -207,8 +216,8 @@ VEC_INLINE void tile(dot_form form, int bits, int rows, int vectors, const tile_
   }
   for (size_t blocks = t->blocks; blocks > 0; blocks--) {
     i32v dots[8];
-    block_dots(form, bits, rows, vectors, steps, row, b, dots, more);
-    add_block(rows, vectors, has_offsets, dots, row, b, sums);
+    block_dots(form, bits, rows, vectors, steps, flag, row, b, dots, more);
+    add_block(form, rows, vectors, has_offsets, dots, row, b, sums, c_row);
   }
 }
 
@@ -233,17 +242,11 @@ TILES(8, WEFT_DOT_FORM == DOT_WHOLE ? DOT_WHOLE : DOT_WORDS, 8)
 #ifdef WEFT_TARGET_RELAXED_DOT
 TILES(8_words, DOT_WORDS, 8)
 #endif
+/* Of more rows each by itself, if there are so many columns: weights are cheaper to load than
+ * numbers of a row to repeat. */
 TILE(8_short, DOT_SHORT, 8, 1, 8)
 TILE(8_short, DOT_SHORT, 8, 2, 2)
-static void tile_8_short_4(const tile_args *t, float *sums) {
-  tile_args half = *t;
-  half.rows = 2;
-  tile_8_short_2(&half, sums);
-  half.a += 2 * half.a_row;
-  half.rows = t->rows - 2;
-  tile_8_short_2(&half, sums + 4 * WEFT_LANES);
-}
-static const tiles tiles_8_short = {tile_8_short_1, tile_8_short_2, tile_8_short_4};
+static const tiles tiles_8_short = {tile_8_short_1, tile_8_short_2, NULL};
 
 static const tiles *tiles_for(weft_code_format format) {
 #ifdef WEFT_TARGET_RELAXED_DOT
@@ -261,27 +264,48 @@ static void copy_rows(size_t m, size_t n, const float *from, size_t from_stride,
     VEC_EACH(j, left, n, f32v_store_upto(to + j, f32v_load_upto(from + j, left), left));
 }
 
+static void clear_rows(size_t m, size_t n, float *c, size_t stride) {
+  for (; m > 0; m--, c += stride)
+    for (size_t j = 0; j < n; j += WEFT_LANES) f32v_store(c + j, f32v_splat(0));
+}
+
+/* One tile of `rows` rows, of which t->rows are there, and `width` columns, of which n are there.
+ */
+static void run_tile(tile_fn *run, tile_args *t, size_t rows, size_t width, size_t n,
+                     bool accumulate, float *c, size_t ldc) {
+  _Alignas(64) float sums[4 * CODES_COLUMNS];
+  bool direct = t->rows == rows && n == width;
+  float *to = direct ? c : sums;
+  t->c_row = direct ? ldc : width;
+  t->panels = (n + CODES_COLUMNS - 1) / CODES_COLUMNS;
+  if (!accumulate || !direct) clear_rows(rows, width, to, t->c_row);
+  if (accumulate && !direct) copy_rows(t->rows, n, c, ldc, sums, width);
+  run(t, to);
+  if (!direct) copy_rows(t->rows, n, sums, width, c, ldc);
+}
+
 void WEFT_KERNEL_NAME(gemm_codes)(const weft_gemm_codes_args *args) {
   weft_code_format format = args->format;
   const tiles *f = tiles_for(format);
-  tile_fn *run = args->m == 1 ? f->one : args->m == 2 ? f->two : f->four;
-  size_t width = (args->m == 1 ? 4 : 1) * CODES_COLUMNS;
-  _Alignas(64) float sums[4 * CODES_COLUMNS];
   tile_args t = {.blocks = codes_blocks(format, args->k),
                  .steps = format.block / CODES_STEP,
                  .has_offsets = format.has_offsets,
-                 .a = args->a,
                  .a_row = WEFT_KERNEL_NAME(codes_row_bytes)(format, args->k),
                  .b_panel = args->b_panel,
-                 .rows = args->m};
-  for (size_t done = 0, n; done < args->n; done += width) {
-    float *c = args->c + done;
-    n = args->n - done < width ? args->n - done : width;
+                 .b_block = codes_panel_block(format)};
+  for (size_t done = 0, width, n; done < args->n; done += width) {
+    size_t left = args->n - done;
+    bool single = args->m == 1 || (f->four == NULL && left > 2 * CODES_COLUMNS);
+    size_t rows = single ? 1 : args->m == 2 || f->four == NULL ? 2 : 4;
+    tile_fn *run = single ? f->one : rows == 2 ? f->two : f->four;
+    width = (single ? 4 : 1) * CODES_COLUMNS;
+    n = left < width ? left : width;
     t.b = (const char *)args->b + done / CODES_COLUMNS * t.b_panel;
-    t.panels = (n + CODES_COLUMNS - 1) / CODES_COLUMNS;
-    VEC_FOR(i, 8) f32v_store(sums + i * WEFT_LANES, f32v_splat(0));
-    if (args->accumulate) copy_rows(args->m, n, c, args->ldc, sums, width);
-    run(&t, sums);
-    copy_rows(args->m, n, sums, width, c, args->ldc);
+    for (size_t row = 0; row < args->m; row += rows) {
+      t.a = (const char *)args->a + row * t.a_row;
+      t.rows = args->m - row < rows ? args->m - row : rows;
+      run_tile(run, &t, rows, width, n, args->accumulate, args->c + row * args->ldc + done,
+               args->ldc);
+    }
   }
 }

@@ -10,7 +10,10 @@
  *   row, per block:    int32 start = -zero x the sum of the codes, codes [block], float scale,
  *                      float scale x the sum of the codes. For DOT_PAIRS, where 16 bits hold the
  *                      sums, start is two int16: of codes 0 and 1 of the groups, of 2 and 3.
- *   row, DOT_SHORT:    per step two such starts, of its halves, and the codes; then the floats
+ *   row, DOT_SHORT:    per step three such starts, of all of it and of its halves, and the codes;
+ *                      then the floats
+ *   panel, DOT_SHORT:  behind the scales of a block a vector of bytes, not 0 if 16 bits hold the
+ *                      sums of whole steps
  *
  * In rows, codes are bytes, or for DOT_WORDS 16-bit numbers, each group in the order 0, 2, 1, 3 in
  * which weights come out of 16-bit lanes: low bytes, then high bytes. */
@@ -25,7 +28,7 @@ enum {
   CODES_VECTOR = WEFT_LANES * 4, /* bytes */
   CODES_COLUMNS = WEFT_GEMM_COLUMNS,
   CODES_START = sizeof(int32_t),  /* bytes of a row's block before its codes */
-  CODES_STARTS = 2 * CODES_START, /* or of a step, in short form */
+  CODES_STARTS = 3 * CODES_START, /* or of a step, in short form */
   CODES_END = 2 * sizeof(float)   /* and behind them */
 };
 _Static_assert(CODES_COLUMNS == 2 * WEFT_LANES, "a panel is two vectors wide");
@@ -56,8 +59,13 @@ VEC_INLINE size_t codes_blocks(weft_code_format format, size_t k) {
 VEC_INLINE size_t codes_panel_codes(weft_code_format format) {
   return (size_t)format.block * format.bits / 8 * CODES_COLUMNS;
 }
+/* and what is behind them */
+VEC_INLINE size_t codes_panel_end(dot_form form, bool has_offsets) {
+  return (has_offsets ? 2u : 1u) * CODES_COLUMNS * sizeof(float) +
+         (form == DOT_SHORT ? CODES_VECTOR : 0);
+}
 VEC_INLINE size_t codes_panel_block(weft_code_format format) {
-  return codes_panel_codes(format) + (format.has_offsets ? 2u : 1u) * CODES_COLUMNS * sizeof(float);
+  return codes_panel_codes(format) + codes_panel_end(codes_form(format), format.has_offsets);
 }
 /* a step of a row */
 VEC_INLINE size_t codes_row_step(dot_form form) {

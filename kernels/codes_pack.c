@@ -56,6 +56,25 @@ static void pack_column(weft_code_format format, const uint8_t *codes, size_t n,
   }
 }
 
+/* Whether 16 bits hold the sums of whole steps, that is of codes 0 and 1 of four groups, and of 2
+ * and 3: in all of a block. */
+static bool sums_fit(weft_code_format format, const char *block) {
+  const i16v zero = (i16v)i32v_splat((int32_t)(format.zero * 0x00010001u));
+  i16v larger = {0};
+  for (size_t i = 0; i < format.block / 8; i++, block += 4 * CODES_VECTOR) {
+    i16v sums = {0};
+    VEC_FOR(group, 4) {
+      u16v codes = (u16v)i8v_load(block + group * CODES_VECTOR);
+      i16v even = (i16v)(codes & 0xFF) - zero, odd = (i16v)(codes >> 8) - zero;
+      sums += (even ^ even >> 15) - (even >> 15) + (odd ^ odd >> 15) - (odd >> 15);
+    }
+    larger |= sums > 2 * WEFT_NARROW_CODE;
+  }
+  bool fit = true;
+  VEC_FOR(i, WEFT_LANES * 2) fit &= larger[i] == 0;
+  return fit;
+}
+
 void WEFT_KERNEL_NAME(pack_codes)(const weft_pack_codes_args *args) {
   weft_code_format format = args->format;
   char *to = args->to;
@@ -69,6 +88,8 @@ void WEFT_KERNEL_NAME(pack_codes)(const weft_pack_codes_args *args) {
       scales[j] = args->scales[at];
       if (format.has_offsets && args->offsets) scales[CODES_COLUMNS + j] = args->offsets[at];
     }
+    if (codes_form(format) == DOT_SHORT)
+      to[codes_panel_block(format) - CODES_VECTOR] = sums_fit(format, to);
   }
 }
 
@@ -127,11 +148,11 @@ static int32_t largest_bits(size_t n, const float *x) {
   return result;
 }
 
-/* The starts of a step's halves. Of each product 16 bits count. */
+/* The starts of a step and of its halves. Of each product 16 bits count. */
 VEC_INLINE void store_starts(int32_t zero, const i32v v[VECTORS], char *to) {
   typedef int32_t four __attribute__((vector_size(16)));
   typedef int16_t eight __attribute__((vector_size(16)));
-  typedef int16_t starts __attribute__((vector_size(CODES_STARTS)));
+  typedef int16_t starts __attribute__((vector_size(2 * CODES_START)));
 #if WEFT_LANES == 8
   four first = __builtin_shufflevector(v[0], v[0], 0, 1, 2, 3) +
                __builtin_shufflevector(v[0], v[0], 4, 5, 6, 7);
@@ -143,8 +164,10 @@ VEC_INLINE void store_starts(int32_t zero, const i32v v[VECTORS], char *to) {
   four sums = __builtin_shufflevector(first, second, 0, 2, 4, 6) +
               __builtin_shufflevector(first, second, 1, 3, 5, 7);
   eight products = (eight)(sums * -zero);
-  starts result = __builtin_shufflevector(products, products, 0, 2, 4, 6);
-  __builtin_memcpy(to, &result, sizeof result);
+  starts halves = __builtin_shufflevector(products, products, 0, 2, 4, 6);
+  starts whole = halves + __builtin_shufflevector(halves, halves, 2, 3, 0, 1);
+  __builtin_memcpy(to, &whole, CODES_START);
+  __builtin_memcpy(to + CODES_START, &halves, sizeof halves);
 }
 
 /* Writes a step's codes, which fit a byte. */

@@ -149,7 +149,7 @@ typedef void weft_quantize_rows_fn(const weft_quantize_rows_args *args);
  * A's codes) + offset[b][j] * sum of A's codes). The dot products are exact integers; a row's bits
  * depend neither on m and n nor on which rows are around it. a: quantised rows, one after the
  * other. b: panels, b_panel bytes apart. 1 <= m <= codes_rows, n >= 1. For one row give it all
- * panels at once (GEMV); else as many as make a cache line of c. */
+ * panels at once (GEMV); else as many as make a cache line of c, of a narrow format four. */
 typedef struct weft_gemm_codes_args {
   weft_code_format format;
   size_t m, n, k;

@@ -6,7 +6,7 @@
 #define UNPACKED_BYTES  32768 /* as PANEL_BYTES of gemm.c */
 #define LINE_BYTES      64
 #define FEW_ROWS        2
-#define FEW_ROWS_PANELS 4 /* together, to hide the latency of additions */
+#define FEW_ROWS_PANELS 4 /* together, to hide the latency of additions; narrow codes too */
 
 /* ---- codes by codes ------------------------------------------------------------------------- */
 
@@ -96,7 +96,9 @@ void weft_packed_blocking(weft_matmul *matmul) {
   if (matmul->rounded) {
     blocking->k_block = matmul->k;
     blocking->row_bytes = matmul->rows.row_bytes;
-    blocking->panels_per_call = matmul->m == 1 ? packed->panels : line;
+    blocking->panels_per_call = matmul->m == 1          ? packed->panels
+                                : packed->format.narrow ? FEW_ROWS_PANELS
+                                                        : line;
     return;
   }
   /* Blocks of K are whole blocks of codes. */

@@ -51,11 +51,12 @@ static void run_quantize(const call *c) {
                                                       .to = host_slot(ROWS)});
 }
 
-/* One row takes all panels in one call; else a cache line of columns stays near while the rows pass
- * in blocks. */
+/* One row takes all panels in one call; else a cache line of columns, of narrow codes four panels,
+ * stays near while the rows pass in blocks. */
 static void run_gemm_codes(const call *c) {
   const weft_kernels *t = c->target;
-  size_t columns = c->m == 1 ? c->n : 16, row_bytes = t->codes_row_bytes(format, c->k);
+  size_t few = format.narrow ? 4 * t->gemm_columns : 16;
+  size_t columns = c->m == 1 ? c->n : few, row_bytes = t->codes_row_bytes(format, c->k);
   for (size_t j = 0; j < c->n; j += columns)
     for (size_t i = 0; i < c->m; i += t->codes_rows)
       t->gemm_codes(

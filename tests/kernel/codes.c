@@ -26,22 +26,32 @@ static size_t blocks_of(const product *p) {
 static uint8_t largest_code(weft_code_format format) {
   return format.narrow ? WEFT_NARROW_CODE : (uint8_t)((1u << format.bits) - 1);
 }
+/* Codes of a narrow format are as far from the zero as four codes of a half step may be, or as
+ * eight of a step may be for its sum to be one: each 64 of k the one or the other, by bits of this.
+ */
+static uint32_t reaches;
+
+/* How far code k is from the zero at most. */
+static int reach_at(size_t k) {
+  bool whole = reaches >> k / 64 % 32 & 1;
+  return whole ? 32 + (k % 16 < 4) : 64 + (k % 8 < 4);
+}
 /* The code of the format that is nearest to zero + distance. */
 static uint8_t code_near(weft_code_format format, int distance) {
   int code = (int)format.zero + distance, largest = largest_code(format);
   return (uint8_t)(code < 0 ? 0 : code > largest ? largest : code);
 }
-static uint8_t any_code(weft_code_format format) {
-  if (format.narrow) return code_near(format, (int)(random_u32() % 129) - 64);
-  return (uint8_t)(random_u32() & largest_code(format));
+static uint8_t any_code(weft_code_format format, size_t k) {
+  if (!format.narrow) return (uint8_t)(random_u32() & largest_code(format));
+  int reach = reach_at(k);
+  return code_near(format, (int)(random_u32() % (2 * (unsigned)reach + 1)) - reach);
 }
-/* The largest and the lowest code number k of a column; what a narrow format allows to four codes
- * is as good as used up. */
+/* The largest and the lowest code number k of a column. */
 static uint8_t top_code(weft_code_format format, size_t k) {
-  return format.narrow ? code_near(format, k % 8 < 4 ? 65 : 64) : largest_code(format);
+  return format.narrow ? code_near(format, reach_at(k)) : largest_code(format);
 }
 static uint8_t low_code(weft_code_format format, size_t k) {
-  return format.narrow ? code_near(format, k % 8 < 4 ? -65 : -64) : 0;
+  return format.narrow ? code_near(format, -reach_at(k)) : 0;
 }
 
 static product make_product(weft_code_format format, size_t m, size_t k, size_t n) {
@@ -51,7 +61,8 @@ static product make_product(weft_code_format format, size_t m, size_t k, size_t 
   p.scales = scales_of_all;
   p.offsets = format.has_offsets ? offsets_of_all : NULL;
   fill_floats(FILL_SMALL, m * k, p.x);
-  for (size_t i = 0; i < n * k; i++) p.codes[i] = any_code(format);
+  reaches = random_u32();
+  for (size_t i = 0; i < n * k; i++) p.codes[i] = any_code(format, i % k);
   for (size_t i = 0; i < n * blocks_of(&p); i++) {
     p.scales[i] = random_range(-0.1f, 0.1f);
     offsets_of_all[i] = random_range(-1, 1);
@@ -313,7 +324,7 @@ static void check_extremes(const weft_kernels *target, const char *kernel) {
     }
     for (size_t j = 0; j < n * k; j++) {
       uint8_t top = top_code(format, j % k), low = low_code(format, j % k);
-      p.codes[j] = (uint8_t[]){top, low, j % 2 ? top : low, any_code(format)}[pattern / 4];
+      p.codes[j] = (uint8_t[]){top, low, j % 2 ? top : low, any_code(format, j % k)}[pattern / 4];
     }
     expect_same(target, kernel, "extreme, bits, k:", &p);
   }
