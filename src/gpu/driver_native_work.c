@@ -20,11 +20,9 @@ WGPUBuffer weft_native_buffer(const native_driver *gpu, uint64_t bytes, WGPUBuff
   return wgpuDeviceCreateBuffer(gpu->device, &descriptor);
 }
 
+/* Not destroyed: a bind group that still has it would make a submit fail (see submit_encoder). */
 void weft_native_drop_buffer(WGPUBuffer *buffer) {
-  if (*buffer) {
-    wgpuBufferDestroy(*buffer);
-    wgpuBufferRelease(*buffer);
-  }
+  if (*buffer) wgpuBufferRelease(*buffer);
   *buffer = NULL;
 }
 
@@ -57,7 +55,7 @@ static weft_status native_buffer_open(weft_gpu_driver *driver, uint64_t bytes, w
 /* wgpu keeps a copy of what is written until the next submit: weights would be in memory twice. */
 static void limit_writes(native_driver *gpu, uint64_t length) {
   gpu->written += length;
-  if (gpu->written < WRITES_HELD_BYTES) return;
+  if (gpu->written < WRITES_HELD_BYTES || gpu->kept.status != WEFT_OK) return;
   gpu->written = 0;
   wgpuQueueSubmit(gpu->queue, 0, NULL);
   wgpuInstanceProcessEvents(gpu->instance);
@@ -82,14 +80,33 @@ static weft_status native_write(weft_gpu_driver *driver, weft_gpu_id id, uint64_
 
 /* ---- reads ----------------------------------------------------------------------------------- */
 
+/* The bytes go with the device, and wgpu-native ends the program that asks for them then: any call
+ * tells before. */
+static bool is_alive(const native_driver *gpu) {
+  wgpuCommandEncoderRelease(wgpuDeviceCreateCommandEncoder(gpu->device, NULL));
+  return !gpu->lost;
+}
+
+static void take_mapped(const native_driver *gpu, const native_read *read) {
+  memcpy(read->to, wgpuBufferGetConstMappedRange(read->staging, 0, (size_t)read->bytes),
+         (size_t)read->bytes);
+  if (!read->is_times || gpu->period == 1) return;
+  uint64_t *times = read->to;
+  for (uint64_t i = 0; i < read->bytes / 8; i++)
+    times[i] = (uint64_t)((double)times[i] * (double)gpu->period);
+}
+
 static void on_mapped(WGPUMapAsyncStatus status, WGPUStringView message, void *user, void *id) {
   native_driver *gpu = user;
   native_read *read = weft_slots_find(&gpu->reads, (weft_gpu_id)(uintptr_t)id);
   gpu->events++;
   if (!read) return;
   gpu->waiting--;
-  read->state = status == WGPUMapAsyncStatus_Success ? READ_MAPPED : READ_FAILED;
-  if (read->state == READ_FAILED)
+  bool mapped = status == WGPUMapAsyncStatus_Success && is_alive(gpu);
+  read->state = mapped ? READ_MAPPED : READ_FAILED;
+  if (read->state == READ_MAPPED)
+    take_mapped(gpu, read);
+  else
     weft_native_keep(gpu, WEFT_INTERNAL, "WebGPU could not read back", message);
 }
 
@@ -125,11 +142,16 @@ static void close_read(native_driver *gpu, native_read *read) {
   }
 }
 
-static void submit_encoder(const native_driver *gpu, WGPUCommandEncoder encoder) {
+/* wgpu-native ends the program when a submit fails, so nothing that is known to be wrong may get so
+ * far: a faulty command and a lost device are reported by what is called before. */
+static weft_status submit_encoder(native_driver *gpu, WGPUCommandEncoder encoder,
+                                  weft_error *error) {
   WGPUCommandBuffer commands = wgpuCommandEncoderFinish(encoder, NULL);
   wgpuCommandEncoderRelease(encoder);
-  wgpuQueueSubmit(gpu->queue, 1, &commands);
+  weft_status status = weft_native_kept(gpu, error);
+  if (status == WEFT_OK) wgpuQueueSubmit(gpu->queue, 1, &commands);
   wgpuCommandBufferRelease(commands);
+  return status == WEFT_OK ? weft_native_kept(gpu, error) : status;
 }
 
 /* Copies a range to a staging buffer, and asks for that one to be mapped. */
@@ -141,16 +163,16 @@ static weft_status start_read(native_driver *gpu, WGPUBuffer from, uint64_t offs
   weft_gpu_id id = read->slot.id;
   read->bytes = length;
   read->to = to;
+  read->is_times = from == gpu->times_buffer;
   gpu->waiting++;
   take_staging(gpu, read);
   weft_status status = weft_native_kept(gpu, error);
   if (status == WEFT_OK) {
     WGPUCommandEncoder encoder = wgpuDeviceCreateCommandEncoder(gpu->device, NULL);
-    if (from == gpu->times_buffer)
+    if (read->is_times)
       wgpuCommandEncoderResolveQuerySet(encoder, gpu->times, 0, (uint32_t)(length / 8), from, 0);
     wgpuCommandEncoderCopyBufferToBuffer(encoder, from, offset, read->staging, 0, length);
-    submit_encoder(gpu, encoder);
-    status = weft_native_kept(gpu, error);
+    status = submit_encoder(gpu, encoder, error);
   }
   if (status == WEFT_OK) {
     WGPUBufferMapCallbackInfo info = {.mode = WGPUCallbackMode_AllowProcessEvents,
@@ -186,19 +208,7 @@ static weft_status native_read_times(weft_gpu_driver *driver, uint32_t count, ui
   WEFT_TRY(weft_native_kept(gpu, error));
   if (!gpu->times || count == 0 || count > WEFT_GPU_TIMES)
     return weft_fail(error, WEFT_INTERNAL, "the GPU has no %u timestamps", count);
-  WEFT_TRY(start_read(gpu, gpu->times_buffer, 0, 8 * count, to, out, error));
-  native_read *read = weft_slots_find(&gpu->reads, *out);
-  read->is_times = true;
-  return WEFT_OK;
-}
-
-static void finish_read(native_driver *gpu, const native_read *read) {
-  memcpy(read->to, wgpuBufferGetConstMappedRange(read->staging, 0, (size_t)read->bytes),
-         (size_t)read->bytes);
-  if (!read->is_times || gpu->period == 1) return;
-  uint64_t *times = read->to;
-  for (uint64_t i = 0; i < read->bytes / 8; i++)
-    times[i] = (uint64_t)((double)times[i] * (double)gpu->period);
+  return start_read(gpu, gpu->times_buffer, 0, 8 * count, to, out, error);
 }
 
 static weft_status native_read_state(weft_gpu_driver *driver, weft_gpu_id id, weft_error *error) {
@@ -209,7 +219,6 @@ static weft_status native_read_state(weft_gpu_driver *driver, weft_gpu_id id, we
   if (status == WEFT_OK && read->state == READ_PENDING) return WEFT_PENDING;
   if (status == WEFT_OK && read->state == READ_FAILED)
     status = weft_fail(error, WEFT_INTERNAL, "WebGPU could not read back");
-  if (status == WEFT_OK) finish_read(gpu, read);
   close_read(gpu, read);
   return status;
 }
@@ -436,12 +445,14 @@ static void start_encoding(encoding *state) {
   state->arena_used = 0;
 }
 
-static void finish_encoding(encoding *state) {
+static weft_status finish_encoding(encoding *state, weft_error *error) {
   native_driver *gpu = state->gpu;
   end_pass(state);
   if (state->arena_used)
     wgpuQueueWriteBuffer(gpu->queue, gpu->arena, 0, gpu->arena_bytes, state->arena_used);
-  submit_encoder(gpu, state->encoder);
+  WGPUCommandEncoder encoder = state->encoder;
+  state->encoder = NULL;
+  return submit_encoder(gpu, encoder, error);
 }
 
 /* Parameters as immediates, or in the arena; sets the bind group. */
@@ -469,7 +480,7 @@ static weft_status dispatch(encoding *state, const uint32_t *words, uint32_t cou
     return weft_fail(error, WEFT_INTERNAL, "a dispatch with %u parameters instead of %u", count - 6,
                      pipeline->param_words);
   if (state->arena_used > WEFT_NATIVE_ARENA - 4 * WEFT_GPU_PARAMS_MAX) {
-    finish_encoding(state);
+    WEFT_TRY(finish_encoding(state, error));
     start_encoding(state);
   }
   if (!state->pass) state->pass = wgpuCommandEncoderBeginComputePass(state->encoder, NULL);
@@ -539,14 +550,13 @@ static weft_status native_submit(weft_gpu_driver *driver, const uint32_t *table,
       status = encode(&state, table + i, count, error);
     if (status != WEFT_OK) {
       end_pass(&state);
-      wgpuCommandEncoderRelease(state.encoder);
+      if (state.encoder) wgpuCommandEncoderRelease(state.encoder);
       return status;
     }
     i += count;
   }
-  finish_encoding(&state);
   gpu->written = 0;
-  return weft_native_kept(gpu, error);
+  return finish_encoding(&state, error);
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
