@@ -40,6 +40,7 @@ weft_status weft_gpu_open_driver(weft_heap *heap, weft_gpu_driver *driver, weft_
   }
   *gpu = (weft_gpu){.heap = heap, .driver = driver, .facts = &driver->facts};
   atomic_init(&gpu->holders, 1);
+  weft_gpu_describe(gpu);
   weft_status status = weft_kernel_cache_open(heap, driver, &gpu->kernels, error);
   if (status == WEFT_OK) status = weft_group_cache_open(heap, driver, &gpu->groups, error);
   if (status == WEFT_OK) status = weft_tuner_open(heap, &gpu->tuner, error);

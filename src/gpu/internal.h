@@ -26,7 +26,9 @@ struct weft_gpu {
   struct weft_tuner *tuner;
   _Atomic uint32_t holders;
   bool lost;
+  char description[400]; /* by weft_gpu_describe */
 };
+void weft_gpu_describe(weft_gpu *gpu);
 
 /* A session's device. */
 typedef struct weft_gpu_device {
@@ -139,6 +141,8 @@ weft_gpu_takes_fn weft_gpu_takes_map, weft_gpu_takes_norm, weft_gpu_takes_concat
 weft_gpu_prepare_fn weft_gpu_prepare_matmul;
 weft_gpu_runs_fn weft_gpu_runs_matmul;
 weft_gpu_takes_fn weft_gpu_takes_matmul;
+weft_gpu_prepare_fn weft_gpu_prepare_attention, weft_gpu_prepare_rotary, weft_gpu_prepare_append;
+weft_gpu_takes_fn weft_gpu_takes_attention, weft_gpu_takes_rotary, weft_gpu_takes_append;
 /* A strided array made dense, of any type. */
 weft_gpu_prepare_fn weft_gpu_prepare_copy;
 /* As weft_device.pack, of a node that runs here (pack.c). */
