@@ -110,10 +110,19 @@ static bool check_passes(const char *list) {
   return true;
 }
 
+bool gpu_load(loaded_model *loaded, const common_options *common) {
+  weft_error error;
+  if (!common->gpu || loaded->gpu) return true;
+  weft_gpu_options options = {.adapter = *common->gpu ? common->gpu : NULL};
+  weft_status status = weft_gpu_open(loaded->runtime, &options, &loaded->gpu, &error);
+  return status == WEFT_OK || fail(NULL, &error);
+}
+
 bool session_load(loaded_model *loaded, const common_options *common, bool profile) {
   weft_error error;
-  if (!check_passes(common->disable)) return false;
+  if (!check_passes(common->disable) || !gpu_load(loaded, common)) return false;
   weft_session_options options = weft_session_options_default();
+  options.gpu = loaded->gpu;
   options.disabled_passes = common->disable;
   options.kernels = common->kernels;
   options.consume_model = true;
@@ -134,12 +143,14 @@ bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_
   weft_run_options options = {.time_limit_ns = time_limit_ms * 1000000};
   weft_status status = weft_session_run(loaded->session, &options, inputs, input_count, outputs,
                                         output_count, &error);
+  while (status == WEFT_PENDING) status = weft_session_resume(loaded->session, &error);
   return (status == WEFT_OK && !caught) || fail(NULL, &error);
 }
 
 static void model_unload(loaded_model *loaded) {
   atomic_store(&current_session, NULL);
   weft_session_close(&loaded->session);
+  weft_gpu_close(&loaded->gpu);
   weft_model_close(&loaded->model);
   weft_runtime_close(&loaded->runtime);
   model_file_close(loaded->file);

@@ -20,6 +20,7 @@ int command_embed(int argc, char **argv);
 typedef struct common_options {
   uint64_t threads, memory_limit_mib;
   const char *kernels, *disable;
+  const char *gpu; /* a part of an adapter's name; "": any; NULL: none */
   bool json, quiet;
 } common_options;
 
@@ -27,6 +28,8 @@ typedef struct common_options {
   {"threads", "N", "threads to use (default 1)", OPTION_COUNT, &(common)->threads},                \
       {"kernels", "TARGET", "kernels to use (reference, portable, avx2, neon; default: the best)", \
        OPTION_TEXT, &(common)->kernels},                                                           \
+      {"gpu", "ADAPTER", "run on a GPU, by WebGPU: the fastest, or one whose name holds ADAPTER",  \
+       OPTION_CHOICE, &(common)->gpu},                                                             \
       {"disable", "PASSES", "rewrites of the graph to leave out, by comma; 'all'", OPTION_TEXT,    \
        &(common)->disable},                                                                        \
       {"memory-limit", "MIB", "the most that the model, and a session on it, may hold each",       \
@@ -41,11 +44,13 @@ typedef struct loaded_model {
   weft_runtime *runtime;
   struct model_file *file;
   weft_model *model;
+  weft_gpu *gpu;
   weft_session *session;
   double model_ms, session_ms; /* time to open each */
 } loaded_model;
 
-/* These say on stderr what went wrong. */
+/* These say on stderr what went wrong. The session takes the GPU along if one is wanted. */
+bool gpu_load(loaded_model *loaded, const common_options *common);
 bool session_load(loaded_model *loaded, const common_options *common, bool profile);
 bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,
                  size_t input_count, weft_binding *outputs, size_t output_count);

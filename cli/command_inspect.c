@@ -128,10 +128,18 @@ static bool dump_plan(const loaded_model *loaded, inspect_options *options) {
   return ok;
 }
 
+static void describe_gpu(const weft_gpu *gpu, bool json) {
+  printf(json ? ",\"gpu\":" : "GPU: ");
+  print_text(weft_gpu_description(gpu), json);
+  printf(json ? "" : "\n");
+}
+
 static bool inspect(loaded_model *loaded, void *user) {
   inspect_options *options = user;
   bool json = options->common.json, dumps = options->graph || options->plan;
+  if (!gpu_load(loaded, &options->common)) return false;
   if (json || !dumps) describe(loaded->model, json);
+  if (loaded->gpu && (json || !dumps)) describe_gpu(loaded->gpu, json);
   bool ok = !dumps || (session_load(loaded, &options->common, false) &&
                        (!options->graph || dump(loaded->session, WEFT_DUMP_GRAPH, "graph", json)) &&
                        (!options->plan || dump_plan(loaded, options)));

@@ -83,6 +83,7 @@ static bool store(const option *found, const char *value) {
     *(bool *)found->target = true;
     return true;
   case OPTION_TEXT:
+  case OPTION_CHOICE:
     *(const char **)found->target = value;
     return true;
   case OPTION_NUMBER:
@@ -113,6 +114,7 @@ static bool read_option(const option *table, int argc, char **argv, int *at) {
     if (value) complain("--%s takes no value", found->name);
     return !value && store(found, NULL);
   }
+  if (found->kind == OPTION_CHOICE) return store(found, value ? value : "");
   if (!value && *at + 1 < argc) value = argv[++*at];
   if (!value) complain("--%s needs a %s", found->name, found->value_name);
   return value && store(found, value);
@@ -139,9 +141,9 @@ bool options_read(const option *table, int argc, char **argv, option_list *words
 
 void options_print(const option *table) {
   for (; table->name; table++) {
+    const char *form = table->kind == OPTION_CHOICE ? "--%s[=%s]" : "--%s %s";
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", table->name, table->value_name ? " " : "",
-             table->value_name ? table->value_name : "");
+    snprintf(left, sizeof left, table->value_name ? form : "--%s", table->name, table->value_name);
     printf("  %-24s %s\n", left, table->help);
   }
 }

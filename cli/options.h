@@ -9,6 +9,7 @@
 typedef enum option_kind {
   OPTION_FLAG,
   OPTION_TEXT,
+  OPTION_CHOICE, /* a text, only by "--name=text"; "" without one */
   OPTION_NUMBER, /* below 2^32, so that callers may scale it */
   OPTION_COUNT,  /* the same, from 1 */
   OPTION_LIST,   /* texts */
