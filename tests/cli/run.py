@@ -426,6 +426,21 @@ def test_inspect_dumps():
     assert raw != graph
 
 
+def test_gpu():
+    """The null GPU answers everywhere, and others only where the build has WebGPU and finds one."""
+    named = "null, executes nothing (software)"
+    described = weft("inspect", "matmul.onnx", stderr="")
+    assert weft("inspect", "matmul.onnx", "--gpu=null", stderr="") == f"{described}GPU: {named}\n"
+    assert weft_json("inspect", "matmul.onnx", "--gpu=null")["gpu"] == named
+    weft("run", "matmul.onnx", "--gpu=null")
+    for command in ("inspect", "run", "bench"):
+        said = weft_message(command, "matmul.onnx", "--gpu=no such GPU")
+        assert said in ("WebGPU has no adapter named 'no such GPU'",
+                        "this build of Weft has no WebGPU: configure it with "
+                        "-DWEFT_WEBGPU=FOLDER, which holds webgpu.h and the library of "
+                        "wgpu-native or Dawn"), said
+
+
 def test_bench():
     options = ["matmul.onnx", "--dim", "n=8", "--runs", "5", "--warmup", "1"]
     shown = weft_json("bench", *options, stderr="")
