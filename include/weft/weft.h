@@ -49,7 +49,7 @@ typedef enum weft_status {
   WEFT_CANCELLED = -7,        /* weft_session_cancel, or a progress callback that answered false */
   WEFT_TIMED_OUT = -8,        /* the time limit of the run passed */
   WEFT_IO_ERROR = -9,         /* a reader or resolver callback failed */
-  WEFT_DEVICE_LOST = -10,     /* the device went away; the next run rebuilds */
+  WEFT_DEVICE_LOST = -10,     /* the GPU went away: open it and its sessions anew */
   WEFT_INTERNAL = -11,        /* a bug in Weft */
 } weft_status;
 
@@ -285,6 +285,17 @@ void *weft_tensor_data(const weft_tensor *tensor);
 /* Of the elements. */
 size_t weft_tensor_bytes(const weft_tensor *tensor);
 
+/* Tensors may lie in the memory of a GPU: caches of a session on one, and outputs that it was asked
+ * for there. They can be fed to it again, and to other sessions on the same GPU. They keep the GPU
+ * open, and are used by one thread with it. weft_tensor_data answers NULL until the elements were
+ * fetched. */
+bool weft_tensor_on_device(const weft_tensor *tensor);
+/* The number of the GPU's memory (its driver's buffer) that the elements lie in; 0: none. */
+uint32_t weft_tensor_memory(const weft_tensor *tensor);
+/* Brings the elements to the host, where weft_tensor_data finds them. WEFT_PENDING: call again,
+ * with weft_session_poll between. WEFT_OK at once where they are on the host already. */
+weft_status weft_tensor_fetch(weft_tensor *tensor, weft_error *error);
+
 /* ---- session --------------------------------------------------------------------------------- */
 
 /* How matmuls with quantised weights (MatMulNBits, DynamicQuantizeLinear + MatMulInteger, ...) take
@@ -336,7 +347,22 @@ typedef struct weft_session weft_session;
 weft_session_options weft_session_options_default(void);
 weft_status weft_session_open(weft_model *model, const weft_session_options *options,
                               weft_session **out, weft_error *error);
+/* Ends a run that is pending. */
 void weft_session_close(weft_session **session);
+
+/* On a GPU: asks for the kernels of likely shapes, and answers WEFT_PENDING until all that were
+ * asked for are compiled: call again, with weft_session_poll between. May be left out; then the
+ * first runs are pending for longer. */
+weft_status weft_session_prepare(weft_session *session, weft_error *error);
+/* Lets a GPU's callbacks run. With `wait` it blocks until what was pending may go on; where a
+ * program cannot block (a page) it answers WEFT_PENDING instead. */
+weft_status weft_session_poll(weft_session *session, bool wait, weft_error *error);
+
+/* A tensor over the caller's memory on the session's GPU, by its number there: it must outlive the
+ * tensor and hold the elements, rounded up to 16 bytes. */
+weft_status weft_tensor_wrap_memory(weft_session *session, weft_dtype dtype, const int64_t *dims,
+                                    size_t rank, uint32_t memory, weft_tensor **out,
+                                    weft_error *error);
 
 /* A tensor under the name of a model's input or output. */
 typedef struct weft_binding {
@@ -346,15 +372,18 @@ typedef struct weft_binding {
 
 typedef struct weft_run_options {
   uint64_t time_limit_ns; /* 0 = none */
+  /* By binding of an output without a tensor: leave it in the GPU's memory. Caches of a session on
+   * a GPU are there anyway. NULL: the others come to the host. */
+  const bool *outputs_on_device;
 } weft_run_options;
 
 /* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller;
  * a binding whose tensor is not NULL is written in place (type and shape must fit), one with NULL
  * receives a tensor that belongs to the session and holds until its next run or close (do not close
  * it; weft_tensor_share keeps it longer). A run that fails hands out nothing. On shapes seen
- * before, a run makes no allocation. Answers WEFT_PENDING when a device works on: call
- * weft_session_resume until the answer is another one; the bindings must stay valid until then.
- * `options` may be NULL.
+ * before, a run makes no allocation. Answers WEFT_PENDING when a GPU works on: call
+ * weft_session_resume, with weft_session_poll between, until the answer is another one; the
+ * bindings must stay valid until then, and the bytes of wrapped tensors. `options` may be NULL.
  *
  * KV caches: an output that adds rows to an input (present.* to past.*, [batch, heads, rows, size])
  * and that the session keeps lies in a buffer with room to grow. Feed it, or a share of it, as the

@@ -17,6 +17,9 @@ typedef struct weft_opt_context {
   /* As weft_device.pack. */
   weft_status (*pack)(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,
                       weft_buffer **out, weft_layout *layout, weft_error *error);
+  /* Whether the node runs on a device with memory of its own: its weights are packed for that.
+   * NULL: there is none. */
+  bool (*runs_on_device)(void *user, const weft_graph *graph, const weft_node *node);
   /* Called as weights are packed; false cancels. May be NULL. */
   bool (*progress)(void *user, uint64_t done, uint64_t total);
   void *user;

@@ -30,8 +30,8 @@ struct weft_device {
                       uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
                       weft_error *error);
 
-  /* Runs the plan from execution->next_step on. WEFT_PENDING: call again. Once *execution->cancel is
-   * set it ends. After any other answer nothing writes to host memory any more. */
+  /* Runs the plan from execution->next_step on. WEFT_PENDING: call again. Once *execution->cancel
+   * is set it ends. After any other answer nothing writes to host memory any more. */
   weft_status (*execute)(const weft_device *device, struct weft_execution *execution,
                          weft_error *error);
 

@@ -45,7 +45,7 @@ typedef weft_status weft_step_fn(const struct weft_step *step,
 typedef struct weft_step {
   const weft_node *node;
   bool is_copy;
-  bool on_device; /* runs on the device itself; false: on the host, with host arrays alone */
+  bool on_device;       /* runs on the device itself; false: on the host, with host arrays alone */
   const char *why_host; /* the reason, as a clause; NULL: there is no other place, or it follows */
   uint32_t input_count, output_count;
   const weft_array **inputs;  /* NULL: optional input left out */
@@ -143,8 +143,8 @@ weft_status weft_plan_constant_sides(const weft_graph *graph, const struct weft_
 void weft_plan_dump(const weft_graph *graph, const weft_plan *plan, struct weft_text *text);
 
 /* Facts about arrays that planner and devices share. */
-bool weft_array_is_dense(const weft_array *array); /* row-major without gaps */
-void weft_array_set_dense(weft_array *array);      /* strides from dims */
+bool weft_array_is_dense(const weft_array *array);            /* row-major without gaps */
+void weft_array_set_dense(weft_array *array);                 /* strides from dims */
 static inline bool weft_step_crosses(const weft_step *step) { /* an upload or a download */
   return step->is_copy && step->inputs[0]->on_device != step->outputs[0]->on_device;
 }

@@ -44,8 +44,7 @@ static const char *side_of(const weft_plan *plan, const weft_step *step) {
 
 static void dump_step(const weft_plan *plan, const weft_step *step, weft_text *text) {
   weft_str name = step->node ? step->node->name : WEFT_STR("output");
-  weft_text_add(text,
-                "  %s%s '%.*s' %s:", side_of(plan, step),
+  weft_text_add(text, "  %s%s '%.*s' %s:", side_of(plan, step),
                 step->is_copy ? "copy" : weft_op_facts_of(step->node->op)->name,
                 WEFT_STR_ARGS(name), step->kernel ? step->kernel : "?");
   for (uint32_t i = 0; i < step->input_count; i++) dump_array(plan, step->inputs[i], text);

@@ -1,5 +1,5 @@
-/* plan_memory.c - last part of the planner: lays blocks and scratch out by their lifetimes, those of
- * the host in one arena, those of a device in pieces of a pool.
+/* plan_memory.c - last part of the planner: lays blocks and scratch out by their lifetimes, those
+ * of the host in one arena, those of a device in pieces of a pool.
  *
  * A linear scan in execution order: each block takes the smallest free gap or piece that holds it,
  * and gives it back after its last reader. Steps of the host that may write over an input that dies

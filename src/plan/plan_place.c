@@ -1,9 +1,9 @@
 /* plan_place.c - where a graph's nodes run when the device has memory of its own: there, or on its
  * host. Also, before there is a plan, where constants will be read.
  *
- * What the device can do runs there, but for what is made of values on the host and comes to little:
- * masks, lengths, positions. That costs no read-back, and what the device wants of it is uploaded
- * once. Views are strides: they go with what they look at. */
+ * What the device can do runs there, but for what is made of values on the host and comes to
+ * little: masks, lengths, positions. That costs no read-back, and what the device wants of it is
+ * uploaded once. Views are strides: they go with what they look at. */
 #include "plan/planner.h"
 
 /* Constants up to this size do not call integers that are made with them to the device (a table of

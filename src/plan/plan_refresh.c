@@ -139,8 +139,8 @@ static uint32_t first_piece(const weft_plan *plan) {
   return 1 + plan->input_count + plan->output_count;
 }
 
-/* Whether the dense array still fits in its block, or in all of that block's piece. Outputs' tensors
- * are as large as it takes. */
+/* Whether the dense array still fits in its block, or in all of that block's piece. Outputs'
+ * tensors are as large as it takes. */
 static bool fits_block(const weft_planner *planner, const weft_array *array) {
   const weft_plan *plan = planner->plan;
   const weft_block *block = &planner->blocks[weft_block_of(array)];

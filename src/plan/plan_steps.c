@@ -319,8 +319,7 @@ static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
   for (uint32_t i = 0; i < node->output_count; i++) {
     weft_value_id value = node->outputs[i];
     uint32_t cache;
-    bool is_cache =
-        node->op == WEFT_OP_APPEND && weft_planner_find_cache(planner, value, &cache);
+    bool is_cache = node->op == WEFT_OP_APPEND && weft_planner_find_cache(planner, value, &cache);
     weft_dtype dtype = planner->facts.dtypes[value];
     const weft_shape *shape = &planner->facts.shapes[value];
     uint8_t side = planner->home[value];

@@ -74,16 +74,16 @@ typedef struct weft_planner {
 /* What finds the parts of a plan that depend on a value. */
 typedef struct weft_refresh {
   weft_users users;
-  uint32_t *place;      /* by node: in the order */
-  uint32_t *step_of;    /* by node: its step */
+  uint32_t *place;               /* by node: in the order */
+  uint32_t *step_of;             /* by node: its step */
   uint32_t *copy_of[WEFT_SIDES]; /* by value: the step that makes its dense copy */
   uint32_t *crossing_of; /* by value: the step that brings it to the other side; UINT32_MAX: none */
-  uint32_t *output_of;  /* by graph output: the step that copies it there; UINT32_MAX: none */
-  bool *host;           /* by value: known by inference, which must stay so */
-  bool *branch_output;  /* by value: stands for an output of an `if` */
-  uint64_t *dirty;      /* by place, a bit: to be looked at. Stays set when a refresh fails */
-  bool *late;           /* by step: one that a refresh has prepared */
-  uint32_t *late_steps; /* their numbers */
+  uint32_t *output_of;   /* by graph output: the step that copies it there; UINT32_MAX: none */
+  bool *host;            /* by value: known by inference, which must stay so */
+  bool *branch_output;   /* by value: stands for an output of an `if` */
+  uint64_t *dirty;       /* by place, a bit: to be looked at. Stays set when a refresh fails */
+  bool *late;            /* by step: one that a refresh has prepared */
+  uint32_t *late_steps;  /* their numbers */
   uint32_t late_count;
   uint64_t *scratch_room; /* by step: bytes that its scratch may have where it lies */
   uint64_t arena_end;     /* of the activation arena as it was laid out */

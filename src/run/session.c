@@ -1,9 +1,10 @@
 /* session.c - opens a session: copies the model's graph, rewrites it for the device, brings the
- * weights that are left into memory. Running is in session_run.c. */
+ * weights that are left into memory (session_weights.c). Running is in session_run.c. */
 #include "run/session.h"
 
 #include "base/text.h"
 #include "cpu/cpu.h"
+#include "gpu/gpu.h"
 #include "opt/opt.h"
 #include "run/evaluate.h"
 
@@ -20,7 +21,13 @@ typedef struct open_context {
 static weft_status evaluate(void *user, const weft_graph *graph, weft_node_id node,
                             weft_buffer **outputs, weft_error *error) {
   weft_session *session = ((open_context *)user)->session;
-  return weft_evaluate_node(session->device, graph, node, &session->heap, outputs, error);
+  const weft_device *host = session->device->host ? session->device->host : session->device;
+  return weft_evaluate_node(host, graph, node, &session->heap, outputs, error);
+}
+
+static bool runs_on_device(void *user, const weft_graph *graph, const weft_node *node) {
+  const weft_device *device = ((open_context *)user)->session->device;
+  return device->host && !device->refuses(device, graph, node);
 }
 
 static weft_status pack(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,
@@ -48,73 +55,16 @@ static weft_status take_graph(weft_session *session, bool consume, weft_error *e
   return WEFT_OK;
 }
 
-/* Only ops that move bytes may meet a weight at an odd address (borrowed from the middle of a
- * file); indices are read as numbers. */
-static bool moves_bytes(const weft_node *node, uint32_t input) {
-  bool gathers = node->op == WEFT_OP_GATHER || node->op == WEFT_OP_GATHER_ELEMENTS;
-  return node->op == WEFT_OP_CONCAT || (gathers && input == 0);
-}
-
-static weft_status load_constant(weft_session *session, weft_value *value, bool align,
-                                 weft_error *error) {
-  weft_buffer *buffer = value->data;
-  if (!buffer->data && buffer->bytes) return weft_buffer_load(buffer, error);
-  size_t size = weft_dtype_size(value->dtype);
-  if (!align || size == 0 || (uintptr_t)buffer->data % size == 0) return WEFT_OK;
-  weft_buffer *aligned = weft_buffer_new(&session->heap, buffer->bytes);
-  if (!aligned) return weft_heap_fail(&session->heap, buffer->bytes, "a weight", error);
-  memcpy(aligned->data, buffer->data, (size_t)buffer->bytes);
-  weft_buffer_release(&value->data);
-  value->data = aligned;
-  return WEFT_OK;
-}
-
-/* Marks a constant that some node or output still uses: 1, or 2 where its address matters too. */
-static void mark_use(const weft_graph *graph, uint8_t *uses, weft_value_id value, bool aligned) {
-  if (value == WEFT_VALUE_NONE || graph->values[value].kind != WEFT_VALUE_CONSTANT) return;
-  uint8_t use = aligned ? 2 : 1;
-  if (uses[value] < use) uses[value] = use;
-}
-
-static void mark_uses(const weft_graph *graph, uint8_t *uses) {
-  for (uint32_t n = 0; n < graph->node_count; n++) {
-    const weft_node *node = &graph->nodes[n];
-    for (uint32_t i = 0; i < node->input_count && !node->removed; i++) {
-      mark_use(graph, uses, node->inputs[i], !moves_bytes(node, i));
-    }
-  }
-  for (uint32_t r = 0; r < graph->region_count; r++) {
-    const weft_region *region = &graph->regions[r];
-    for (uint32_t i = 0; i < region->output_count; i++)
-      mark_use(graph, uses, region->outputs[i], false);
-  }
-}
-
-/* Brings the constants that are still used into memory and lets go of the others. */
-static weft_status load_constants(weft_session *session, weft_error *error) {
-  weft_graph *graph = &session->graph;
-  weft_arena scratch;
-  weft_arena_init(&scratch, &session->heap);
-  uint8_t *uses = WEFT_ARENA_ARRAY(&scratch, uint8_t, graph->value_count + 1);
-  weft_status status = uses ? WEFT_OK : weft_arena_fail(&scratch, "a session", error);
-  if (uses) mark_uses(graph, uses);
-  for (uint32_t i = 0; i < graph->value_count && status == WEFT_OK; i++) {
-    weft_value *value = &graph->values[i];
-    if (value->kind != WEFT_VALUE_CONSTANT || !value->data) continue;
-    if (uses[i])
-      status = load_constant(session, value, uses[i] == 2, error);
-    else
-      weft_buffer_release(&value->data);
-  }
-  weft_arena_release(&scratch);
-  return status;
-}
-
 static weft_status allocate_lists(weft_session *session, weft_error *error) {
   const weft_region *region = &session->graph.regions[0];
   weft_arena *arena = &session->lists;
   uint64_t inputs = region->input_count + 1, outputs = region->output_count + 1;
   session->bases = WEFT_ARENA_ARRAY(arena, uint8_t *, 1 + inputs + outputs);
+  session->memory_slots = (uint32_t)(1 + inputs + outputs);
+  session->memories = WEFT_ARENA_ARRAY(arena, weft_memory, session->memory_slots);
+  session->inputs_on_device = WEFT_ARENA_ARRAY(arena, bool, inputs);
+  session->outputs_on_device = WEFT_ARENA_ARRAY(arena, bool, outputs);
+  session->used = WEFT_ARENA_ARRAY(arena, weft_storage *, inputs + outputs);
   session->dims = WEFT_ARENA_ARRAY(arena, const int64_t *, inputs);
   session->ranks = WEFT_ARENA_ARRAY(arena, uint32_t, inputs);
   session->fed = WEFT_ARENA_ARRAY(arena, const weft_tensor *, inputs);
@@ -122,29 +72,44 @@ static weft_status allocate_lists(weft_session *session, weft_error *error) {
   session->wanted = WEFT_ARENA_ARRAY(arena, bool, outputs);
   session->given = WEFT_ARENA_ARRAY(arena, weft_tensor *, outputs);
   bool all = session->bases && session->dims && session->ranks && session->fed && session->staged &&
-             session->wanted && session->given;
+             session->wanted && session->given && session->memories && session->inputs_on_device &&
+             session->outputs_on_device && session->used;
   return all ? weft_caches_find(session, error) : weft_arena_fail(arena, "a session", error);
 }
 
+/* The CPU, or a device around it. */
+static weft_status open_device(weft_session *session, const weft_session_options *options,
+                               weft_device_open_fn *open, void *user, weft_error *error) {
+  weft_device *cpu;
+  WEFT_TRY(weft_cpu_open(session->runtime, options, &session->heap, &cpu, error));
+  if (open) return open(user, cpu, options, &session->heap, &session->device, error);
+  session->device = cpu;
+  return WEFT_OK;
+}
+
 static weft_status prepare(weft_session *session, const weft_session_options *options,
-                           weft_error *error) {
+                           weft_device_open_fn *open, void *user, weft_error *error) {
   if ((uint32_t)options->activations > WEFT_ACTIVATIONS_INT8)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "activations %d are none of weft_activations",
                      (int)options->activations);
-  WEFT_TRY(weft_cpu_open(session->runtime, options, &session->heap, &session->device, error));
+  WEFT_TRY(open_device(session, options, open, user, error));
   WEFT_TRY(take_graph(session, options->consume_model, error));
   open_context context = {session, options};
-  weft_opt_context opt = {&session->heap, evaluate, pack, progress, &context};
+  weft_opt_context opt = {.heap = &session->heap,
+                          .evaluate = evaluate,
+                          .pack = pack,
+                          .runs_on_device = runs_on_device,
+                          .progress = progress,
+                          .user = &context};
   WEFT_TRY(weft_opt_run(&session->graph, &opt, options->disabled_passes, error));
-  WEFT_TRY(load_constants(session, error));
+  WEFT_TRY(weft_session_load_weights(session, error));
   return allocate_lists(session, error);
 }
 
-weft_status weft_session_open(weft_model *model, const weft_session_options *options,
-                              weft_session **out, weft_error *error) {
+weft_status weft_session_open_device(weft_model *model, const weft_session_options *options,
+                                     weft_device_open_fn *open, void *user, weft_session **out,
+                                     weft_error *error) {
   *out = NULL;
-  weft_session_options defaults = weft_session_options_default();
-  if (!options) options = &defaults;
   weft_heap *heap = &model->runtime->heap;
   weft_session *session = weft_heap_allocate_zeroed(heap, sizeof *session);
   if (!session) return weft_heap_fail(heap, sizeof *session, "a session", error);
@@ -154,10 +119,23 @@ weft_status weft_session_open(weft_model *model, const weft_session_options *opt
   session->profile = options->profile;
   weft_heap_init(&session->heap, NULL, heap, options->memory_limit);
   weft_arena_init(&session->lists, &session->heap);
-  weft_status status = prepare(session, options, error);
+  weft_status status = prepare(session, options, open, user, error);
   if (status != WEFT_OK) weft_session_close(&session);
   *out = session;
   return status;
+}
+
+static weft_status open_gpu(void *user, weft_device *host, const weft_session_options *options,
+                            weft_heap *heap, weft_device **out, weft_error *error) {
+  return weft_gpu_device_open(user, host, options, heap, out, error);
+}
+
+weft_status weft_session_open(weft_model *model, const weft_session_options *options,
+                              weft_session **out, weft_error *error) {
+  weft_session_options defaults = weft_session_options_default();
+  if (!options) options = &defaults;
+  return weft_session_open_device(model, options, options->gpu ? open_gpu : NULL, options->gpu, out,
+                                  error);
 }
 
 void weft_session_release_plan(weft_session *session, weft_bound_plan *bound) {
@@ -175,19 +153,21 @@ void weft_session_hold(weft_session *session) {
 void weft_session_let_go(weft_session *session) {
   if (atomic_fetch_sub_explicit(&session->holders, 1, memory_order_acq_rel) > 1) return;
   weft_heap *heap = session->heap.parent;
+  if (session->device) session->device->close(session->device);
   weft_heap_release(heap, session, sizeof *session);
 }
 
 void weft_session_close(weft_session **out) {
   if (!out || !*out) return;
   weft_session *session = *out;
+  weft_session_stop(session);
   for (uint32_t i = 0; i < WEFT_MAX_PLANS; i++)
     weft_session_release_plan(session, &session->plans[i]);
   weft_caches_release(session);
+  weft_session_release_pool(session);
   weft_heap_release(&session->heap, session->arena, session->arena_bytes);
   weft_arena_release(&session->lists);
   weft_graph_release(&session->graph);
-  if (session->device) session->device->close(session->device);
   weft_model_release(session->model);
   weft_session_let_go(session);
   *out = NULL;

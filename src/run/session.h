@@ -1,11 +1,17 @@
-/* session.h - the session object's inside: session.c opens and closes it, session_run.c runs it,
- * session_plan.c finds plans, session_cache.c keeps KV caches. */
+/* session.h - the session object's inside: session.c opens and closes it, session_weights.c loads
+ * its weights, session_run.c runs it, session_memory.c has the memory of a run, session_plan.c
+ * finds plans, session_cache.c keeps KV caches. */
 #ifndef WEFT_RUN_SESSION_H
 #define WEFT_RUN_SESSION_H
 
 #include "format/model.h"
 #include "plan/device.h"
 #include "run/tensor.h"
+
+typedef struct weft_pool_piece {
+  weft_memory memory;
+  uint64_t bytes;
+} weft_pool_piece;
 
 /* A plan that the session keeps, with what belongs to runs of it. */
 typedef struct weft_bound_plan {
@@ -21,6 +27,7 @@ typedef struct weft_bound_plan {
  * that grows. */
 typedef struct weft_cache {
   uint32_t input, output;
+  bool on_device;       /* its buffers are in the device's memory */
   weft_tensor views[2]; /* what the latest run handed out, and what the running one will */
   uint32_t latest;
   weft_storage *spare; /* a buffer that nobody looks at any more */
@@ -46,16 +53,22 @@ struct weft_session {
   uint64_t uses;
   uint8_t *arena; /* activations of whichever plan runs */
   uint64_t arena_bytes;
+  weft_pool_piece *pool; /* the same in the device's memory */
+  uint32_t pool_count, pool_room;
 
   /* Sized once by the graph's inputs and outputs, so that a run allocates nothing. */
-  uint8_t **bases;         /* by slot */
+  uint8_t **bases;         /* by slot, but for the pool's pieces */
+  weft_memory *memories;   /* by slot; moved when a plan has more of them */
+  uint32_t memory_slots;   /* that there is room for */
   const int64_t **dims;    /* by input */
   uint32_t *ranks;         /* by input */
   const weft_tensor **fed; /* by input */
   weft_storage **staged;   /* by input: a dense copy of a view, for this run; or NULL */
   bool *wanted;            /* by output */
   weft_tensor **given;     /* by output: the caller's tensor, or NULL */
-  int64_t *cache_rows;     /* by output: see weft_plan_request; NULL: the graph has no caches */
+  bool *inputs_on_device, *outputs_on_device; /* of the running run */
+  weft_storage **used; /* by input and output: held while a device works on them; or NULL */
+  int64_t *cache_rows; /* by output: see weft_plan_request; NULL: the graph has no caches */
   weft_cache *caches;
   uint32_t cache_count;
   weft_arena lists; /* of these */
@@ -64,14 +77,40 @@ struct weft_session {
   weft_binding *outputs; /* the caller's, to hand out tensors in */
   size_t output_count;
   bool running; /* a run answered WEFT_PENDING */
+  bool prepared, lost;
   _Atomic bool cancel;
 };
+
+/* Wraps a device around the CPU's, which it takes over also on failure. */
+typedef weft_status weft_device_open_fn(void *user, weft_device *host,
+                                        const weft_session_options *options, weft_heap *heap,
+                                        weft_device **out, weft_error *error);
+/* As weft_session_open, on a device that `open` makes. NULL: on the CPU. */
+weft_status weft_session_open_device(weft_model *model, const weft_session_options *options,
+                                     weft_device_open_fn *open, void *user, weft_session **out,
+                                     weft_error *error);
+weft_status weft_session_load_weights(weft_session *session, weft_error *error);
+
+/* Ends a run that is pending. */
+void weft_session_stop(weft_session *session);
+
+/* The memory of a run (session_memory.c): of the plan's own, then of inputs and outputs. Runs with
+ * a device's memory hold what they use until they end. */
+weft_status weft_session_place(weft_session *session, weft_error *error);
+void weft_session_unplace(weft_session *session);
+void weft_session_bind_storage(weft_session *session, uint32_t slot, const weft_storage *storage);
+void weft_session_release_pool(weft_session *session);
+/* Whether the session's device finds the tensor in its memory. */
+bool weft_session_reaches(const weft_session *session, const weft_tensor *tensor);
+/* The model's name of an output. */
+const char *weft_session_output_name(const weft_session *session, uint32_t output);
 
 void weft_session_release_plan(weft_session *session, weft_bound_plan *bound);
 /* The struct, and with it the heap, stays while somebody holds it. */
 void weft_session_hold(weft_session *session);
 void weft_session_let_go(weft_session *session);
 
+weft_plan_request weft_session_request(const weft_session *session);
 /* The plan for the inputs and outputs that are bound, as session->current. */
 weft_status weft_session_find_plan(weft_session *session, weft_error *error);
 

@@ -40,6 +40,18 @@ static bool is_cache(const weft_graph *graph, const weft_users *users, uint32_t 
          only_appended_to(graph, users, node->inputs[0], append);
 }
 
+/* Buffers are in the memory of the device that appends, where rows are whole words, so that heads
+ * can be moved one by one. */
+static bool lies_on_device(const weft_session *session, weft_value_id present) {
+  const weft_device *device = session->device;
+  const weft_value *value = &session->graph.values[present];
+  if (!device->host || value->shape.rank != 4 || WEFT_DIM_IS_SYMBOL(value->shape.dims[3]))
+    return false;
+  uint64_t row = (uint64_t)value->shape.dims[3] * weft_dtype_size(value->dtype);
+  return row % 4 == 0 &&
+         !device->refuses(device, &session->graph, &session->graph.nodes[value->producer]);
+}
+
 static weft_status list_caches(weft_session *session, const weft_users *users, weft_error *error) {
   const weft_graph *graph = &session->graph;
   uint32_t outputs = graph->regions[0].output_count, input;
@@ -47,7 +59,9 @@ static weft_status list_caches(weft_session *session, const weft_users *users, w
     if (!is_cache(graph, users, o, &input)) continue;
     weft_cache *cache = WEFT_ARENA_PUSH(&session->lists, session->caches, session->cache_count);
     if (!cache) return weft_arena_fail(&session->lists, "a session", error);
-    *cache = (weft_cache){.input = input, .output = o};
+    *cache = (weft_cache){.input = input,
+                          .output = o,
+                          .on_device = lies_on_device(session, graph->regions[0].outputs[o])};
   }
   if (session->cache_count == 0) return WEFT_OK;
   session->cache_rows = WEFT_ARENA_ARRAY(&session->lists, int64_t, outputs);
@@ -115,10 +129,12 @@ void weft_caches_claim(weft_session *session) {
     cache->active = session->wanted[cache->output] && !session->given[cache->output];
     cache->appends_to = NULL;
     session->cache_rows[cache->output] = cache->active ? 0 : WEFT_NO_CACHE;
-    if (cache->active)
+    if (cache->active) {
+      session->outputs_on_device[cache->output] = cache->on_device;
       claim(session, cache);
-    else
+    } else {
       weft_storage_release(&cache->spare);
+    }
   }
 }
 
@@ -142,7 +158,10 @@ static weft_status new_buffer(weft_session *session, weft_cache *cache, const we
     cache->spare = NULL;
   } else {
     weft_storage_release(&cache->spare);
-    *out = weft_storage_new(&session->heap, session, bytes);
+    if (cache->on_device)
+      WEFT_TRY(weft_storage_on_device(session, bytes, 0, out, error));
+    else
+      *out = weft_storage_new(&session->heap, session, bytes);
     if (!*out) return weft_heap_fail(&session->heap, bytes, "a cache", error);
   }
   (*out)->capacity = capacity;
@@ -164,8 +183,9 @@ static weft_status place(weft_session *session, weft_cache *cache, weft_error *e
   storage->rows = rows;
   if (cache->appends_to) weft_storage_retain(storage);
   weft_tensor_view(next_view(cache), array->dtype, array->dims, storage);
-  session->bases[1 + session->current->plan.input_count + cache->output] = storage->data;
-  if (cache->appends_to) session->bases[1 + cache->input] = storage->data;
+  weft_session_bind_storage(session, 1 + session->current->plan.input_count + cache->output,
+                            storage);
+  if (cache->appends_to) weft_session_bind_storage(session, 1 + cache->input, storage);
   return WEFT_OK;
 }
 
@@ -188,7 +208,7 @@ weft_status weft_cache_detach(void *user, uint32_t slot, weft_error *error) {
   cache->appends_to->rows = cache->past_rows;
   weft_storage_release(&view->storage);
   view->storage = storage;
-  session->bases[slot] = storage->data;
+  weft_session_bind_storage(session, slot, storage);
   return WEFT_OK;
 }
 

@@ -66,11 +66,17 @@ static bool serves(weft_bound_plan *bound, const weft_plan_request *request,
   return false;
 }
 
+weft_plan_request weft_session_request(const weft_session *session) {
+  return (weft_plan_request){.dims = session->dims,
+                             .ranks = session->ranks,
+                             .wanted = session->wanted,
+                             .inputs_on_device = session->inputs_on_device,
+                             .outputs_on_device = session->outputs_on_device,
+                             .cache_rows = session->cache_rows};
+}
+
 weft_status weft_session_find_plan(weft_session *session, weft_error *error) {
-  weft_plan_request request = {.dims = session->dims,
-                               .ranks = session->ranks,
-                               .wanted = session->wanted,
-                               .cache_rows = session->cache_rows};
+  weft_plan_request request = weft_session_request(session);
   weft_bound_plan *bound = session->current, *near = NULL;
   if (!bound || !serves(bound, &request, &near)) {
     weft_bound_plan *tried = bound;

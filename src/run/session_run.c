@@ -1,5 +1,5 @@
-/* session_run.c - one run: bindings -> plan (found by signature or made) -> the device. On known
- * shapes nothing is allocated. */
+/* session_run.c - one run: bindings -> plan (found by signature or made) -> memory -> the device.
+ * On known shapes nothing is allocated. */
 #include "base/memory.h"
 #include "run/session.h"
 
@@ -50,6 +50,15 @@ static weft_status bind_input(weft_session *session, const weft_binding *binding
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "input '%s': type is %s, but %s is expected",
                      binding->name, weft_dtype_name(tensor->dtype), weft_dtype_name(dtype));
   }
+  session->inputs_on_device[index] = weft_session_reaches(session, tensor);
+  if (weft_tensor_on_device(tensor) && !session->inputs_on_device[index] &&
+      !weft_tensor_data(tensor)) {
+    return weft_fail(
+        error, WEFT_INVALID_ARGUMENT,
+        "input '%s': the tensor lies in the memory of a GPU that this session does not "
+        "use, and was not fetched",
+        binding->name);
+  }
   session->fed[index] = tensor;
   session->dims[index] = tensor->dims;
   session->ranks[index] = tensor->rank;
@@ -69,12 +78,32 @@ static weft_status bind_inputs(weft_session *session, const weft_binding *inputs
   return WEFT_OK;
 }
 
-static weft_status want_outputs(weft_session *session, const weft_binding *outputs, size_t count,
-                                weft_error *error) {
+/* Where an output goes: to the caller's tensor, or to the side that the options say. */
+static weft_status want_output(weft_session *session, const weft_run_options *options,
+                               const weft_binding *binding, size_t place, uint32_t index,
+                               weft_error *error) {
+  bool there = options && options->outputs_on_device && options->outputs_on_device[place];
+  session->wanted[index] = true;
+  session->given[index] = binding->tensor;
+  session->outputs_on_device[index] = binding->tensor
+                                          ? weft_session_reaches(session, binding->tensor)
+                                          : there && session->device->host;
+  if (!binding->tensor || session->outputs_on_device[index] ||
+      !weft_tensor_on_device(binding->tensor))
+    return WEFT_OK;
+  return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                   "output '%s': the tensor given lies in the memory of a GPU that this session "
+                   "does not use",
+                   binding->name);
+}
+
+static weft_status want_outputs(weft_session *session, const weft_run_options *options,
+                                const weft_binding *outputs, size_t count, weft_error *error) {
   const weft_region *region = &session->graph.regions[0];
   for (uint32_t i = 0; i < region->output_count; i++) {
     session->wanted[i] = false;
     session->given[i] = NULL;
+    session->outputs_on_device[i] = false;
   }
   for (size_t i = 0; i < count; i++) {
     uint32_t index;
@@ -87,78 +116,13 @@ static weft_status want_outputs(weft_session *session, const weft_binding *outpu
       return weft_fail(error, WEFT_INVALID_ARGUMENT, "output '%s' is asked for twice",
                        outputs[i].name);
     }
-    session->wanted[index] = true;
-    session->given[index] = outputs[i].tensor;
+    WEFT_TRY(want_output(session, options, &outputs[i], i, index, error));
   }
   return WEFT_OK;
 }
 
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-static weft_status ensure_arena(weft_session *session, uint64_t bytes, weft_error *error) {
-  if (session->arena && bytes <= session->arena_bytes) return WEFT_OK;
-  weft_heap_release(&session->heap, session->arena, session->arena_bytes);
-  session->arena = weft_heap_allocate(&session->heap, bytes);
-  session->arena_bytes = session->arena ? bytes : 0;
-  return session->arena ? WEFT_OK : weft_heap_fail(&session->heap, bytes, "the activations", error);
-}
-
-/* A view that is not appended to in place is read as a dense copy. */
-static weft_status place_inputs(weft_session *session, weft_error *error) {
-  for (uint32_t i = 0; i < session->current->plan.input_count; i++) {
-    const weft_tensor *fed = session->fed[i];
-    uint8_t **base = &session->bases[1 + i];
-    if (!fed->is_view) *base = fed->data;
-    if (!fed->is_view || *base) continue;
-    weft_storage *copy = weft_storage_new(&session->heap, session, fed->bytes);
-    if (!copy) return weft_heap_fail(&session->heap, fed->bytes, "an input", error);
-    weft_storage_read_rows(fed->storage, weft_tensor_heads(fed), fed->dims[2],
-                           weft_tensor_row_bytes(fed), copy->data);
-    session->staged[i] = copy;
-    *base = copy->data;
-  }
-  return WEFT_OK;
-}
-
-/* ---- outputs --------------------------------------------------------------------------------- */
-
-static weft_status check_given(const char *name, const weft_tensor *given, const weft_array *array,
-                               weft_error *error) {
-  bool fits = given->dtype == array->dtype && given->rank == (uint32_t)array->rank &&
-              memcmp(given->dims, array->dims, given->rank * sizeof given->dims[0]) == 0;
-  if (fits && given->is_view)
-    return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                     "output '%s': the tensor given is a cache of a session", name);
-  if (fits) return WEFT_OK;
-  return weft_fail(error, WEFT_INVALID_ARGUMENT,
-                   "output '%s': the tensor given does not have its type (%s) or shape", name,
-                   weft_dtype_name(array->dtype));
-}
-
-/* The session's own tensor for an output that is no cache: made at the first use of the plan. */
-static weft_status own_output(weft_session *session, uint32_t index, weft_error *error) {
-  weft_tensor **own = &session->current->outputs[index];
-  const weft_array *array = session->current->plan.outputs[index];
-  if (*own) return weft_tensor_renew(*own, array->dims, error);
-  return weft_tensor_create(&session->heap, session, array->dtype, array->dims, (size_t)array->rank,
-                            own, error);
-}
-
-/* Where each wanted output is written: the caller's tensor, or one of the session's. */
-static weft_status place_outputs(weft_session *session, weft_error *error) {
-  weft_bound_plan *bound = session->current;
-  for (uint32_t i = 0; i < bound->plan.output_count; i++) {
-    const weft_array *array = bound->plan.outputs[i];
-    weft_tensor *given = session->given[i];
-    if (!array || (session->cache_rows && session->cache_rows[i] != WEFT_NO_CACHE)) continue;
-    if (given)
-      WEFT_TRY(
-          check_given(value_name(session, named_region(session)->outputs[i]), given, array, error));
-    else
-      WEFT_TRY(own_output(session, i, error));
-    session->bases[1 + bound->plan.input_count + i] = (given ? given : bound->outputs[i])->data;
-  }
-  return WEFT_OK;
+const char *weft_session_output_name(const weft_session *session, uint32_t output) {
+  return value_name(session, named_region(session)->outputs[output]);
 }
 
 static void hand_out(const weft_session *session) {
@@ -176,20 +140,19 @@ static void hand_out(const weft_session *session) {
 static weft_status start(weft_session *session, const weft_run_options *options,
                          weft_error *error) {
   const weft_region *region = &session->graph.regions[0];
-  for (uint32_t i = 0; i < region->input_count; i++) session->bases[1 + i] = NULL;
+  for (uint32_t i = 0; i < region->input_count; i++) {
+    session->bases[1 + i] = NULL;
+    session->memories[1 + i] = 0;
+  }
   weft_caches_claim(session);
   WEFT_TRY(weft_session_find_plan(session, error));
-  const weft_plan *plan = &session->current->plan;
-  WEFT_TRY(ensure_arena(session, plan->arena_bytes, error));
-  WEFT_TRY(weft_caches_place(session, error));
-  WEFT_TRY(place_inputs(session, error));
-  WEFT_TRY(place_outputs(session, error));
-  session->bases[WEFT_SLOT_ARENA] = session->arena;
+  WEFT_TRY(weft_session_place(session, error));
   uint64_t limit = options ? options->time_limit_ns : 0;
   session->execution = (weft_execution){
       .runtime = session->runtime,
-      .plan = plan,
+      .plan = &session->current->plan,
       .bases = session->bases,
+      .memories = session->memories,
       .cancel = &session->cancel,
       .deadline_ns = limit ? weft_now_ns(session->runtime) + limit : 0,
       .profile = session->current->profile,
@@ -201,8 +164,8 @@ static weft_status start(weft_session *session, const weft_run_options *options,
 
 static weft_status finish(weft_session *session, weft_status status) {
   weft_caches_settle(session, status == WEFT_OK);
-  for (uint32_t i = 0; i < session->graph.regions[0].input_count; i++)
-    weft_storage_release(&session->staged[i]);
+  weft_session_unplace(session);
+  session->lost |= status == WEFT_DEVICE_LOST;
   if (status == WEFT_OK) hand_out(session);
   session->running = false;
   return status;
@@ -221,14 +184,28 @@ weft_status weft_session_run(weft_session *session, const weft_run_options *opti
                              size_t output_count, weft_error *error) {
   if (session->running)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "the session's previous run is not finished");
+  if (session->lost)
+    return weft_fail(error, WEFT_DEVICE_LOST,
+                     "the GPU was lost, and with it the session's weights: open both anew");
   WEFT_TRY(bind_inputs(session, inputs, input_count, error));
-  WEFT_TRY(want_outputs(session, outputs, output_count, error));
+  WEFT_TRY(want_outputs(session, options, outputs, output_count, error));
   session->outputs = outputs;
   session->output_count = output_count;
   weft_status status = start(session, options, error);
   if (status != WEFT_OK) return finish(session, status);
   session->running = true;
   return weft_session_resume(session, error);
+}
+
+void weft_session_stop(weft_session *session) {
+  if (!session->running) return;
+  weft_session_cancel(session);
+  weft_session_resume(session, NULL);
+}
+
+weft_status weft_session_poll(weft_session *session, bool wait, weft_error *error) {
+  const weft_device *device = session->device;
+  return device->poll ? device->poll(device, wait, error) : WEFT_OK;
 }
 
 void weft_session_cancel(weft_session *session) {

@@ -1,10 +1,13 @@
-/* tensor.c - tensors: what callers feed and receive. Dense row-major arrays, or views on caches. */
+/* tensor.c - tensors: what callers feed and receive. Dense row-major arrays, or views on caches, in
+ * the host's memory or a device's. */
 #include "run/tensor.h"
 
 #include "base/checked.h"
 #include "base/limits.h"
 #include "base/memory.h"
 #include "base/runtime.h"
+#include "plan/device.h"
+#include "run/session.h"
 
 /* Fills everything but data; the extents come from outside. */
 static weft_status describe(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims, size_t rank,
@@ -59,6 +62,14 @@ static weft_status take_storage(weft_tensor *tensor, weft_heap *heap, struct wef
   return WEFT_OK;
 }
 
+static weft_status take_memory(weft_tensor *tensor, uint64_t bytes, weft_error *error) {
+  weft_storage *storage;
+  WEFT_TRY(weft_storage_on_device(tensor->storage->session, bytes, 0, &storage, error));
+  weft_storage_release(&tensor->storage);
+  tensor->storage = storage;
+  return WEFT_OK;
+}
+
 weft_status weft_tensor_create(weft_heap *heap, struct weft_session *session, weft_dtype dtype,
                                const int64_t *dims, size_t rank, weft_tensor **out,
                                weft_error *error) {
@@ -71,9 +82,29 @@ weft_status weft_tensor_create(weft_heap *heap, struct weft_session *session, we
   return status;
 }
 
+/* A tensor over memory of the device, new or the caller's; on a heap that lives as long as it. */
+static weft_status create_there(weft_heap *heap, weft_session *session, weft_dtype dtype,
+                                const int64_t *dims, size_t rank, weft_memory borrowed,
+                                weft_tensor **out, weft_error *error) {
+  *out = NULL;
+  weft_tensor *tensor;
+  WEFT_TRY(new_tensor(heap, dtype, dims, rank, &tensor, error));
+  weft_status status =
+      weft_storage_on_device(session, tensor->bytes, borrowed, &tensor->storage, error);
+  if (status != WEFT_OK) weft_tensor_close(&tensor);
+  *out = tensor;
+  return status;
+}
+
+weft_status weft_tensor_create_there(weft_session *session, weft_dtype dtype, const int64_t *dims,
+                                     size_t rank, weft_tensor **out, weft_error *error) {
+  return create_there(&session->heap, session, dtype, dims, rank, 0, out, error);
+}
+
 weft_status weft_tensor_renew(weft_tensor *tensor, const int64_t *dims, weft_error *error) {
   size_t length = tensor->rank * sizeof *dims;
   weft_storage *storage = tensor->storage;
+  weft_tensor_forget(tensor);
   bool shared = atomic_load_explicit(&storage->references, memory_order_acquire) > 1;
   if (!shared && memcmp(dims, tensor->dims, length) == 0) return WEFT_OK;
   weft_tensor described = {0};
@@ -82,7 +113,8 @@ weft_status weft_tensor_renew(weft_tensor *tensor, const int64_t *dims, weft_err
   bool grows = bytes > storage->bytes;
   if (grows) bytes += bytes / 2; /* it is likely to do so again */
   if (grows || shared)
-    WEFT_TRY(take_storage(tensor, storage->heap, storage->session, bytes, error));
+    WEFT_TRY(storage->device ? take_memory(tensor, bytes, error)
+                             : take_storage(tensor, storage->heap, storage->session, bytes, error));
   memcpy(tensor->dims, dims, length);
   tensor->bytes = described.bytes;
   return WEFT_OK;
@@ -130,7 +162,16 @@ void weft_tensor_view(weft_tensor *tensor, weft_dtype dtype, const int64_t *dims
   tensor->bytes = weft_tensor_heads(tensor) * (uint64_t)dims[2] * weft_tensor_row_bytes(tensor);
 }
 
+void weft_tensor_forget(weft_tensor *tensor) {
+  const weft_device *device = weft_tensor_device(tensor);
+  if (!device) return;
+  if (tensor->reading) device->read_drop(device, tensor->reading);
+  tensor->reading = 0;
+  weft_storage_release(&tensor->dense);
+}
+
 void weft_tensor_clear(weft_tensor *tensor) {
+  weft_tensor_forget(tensor);
   weft_storage_release(&tensor->storage);
   weft_storage_release(&tensor->dense);
 }
@@ -144,6 +185,8 @@ weft_status weft_tensor_share(const weft_tensor *tensor, weft_tensor **out, weft
   *share = *tensor;
   share->heap = heap;
   if (share->storage) weft_storage_retain(share->storage);
+  if (share->reading) share->dense = NULL;
+  share->reading = 0;
   if (share->dense) weft_storage_retain(share->dense);
   *out = share;
   return WEFT_OK;
@@ -166,7 +209,14 @@ size_t weft_tensor_rank(const weft_tensor *tensor) {
 const int64_t *weft_tensor_dims(const weft_tensor *tensor) {
   return tensor->dims;
 }
+bool weft_tensor_on_device(const weft_tensor *tensor) {
+  return weft_tensor_device(tensor) != NULL;
+}
+uint32_t weft_tensor_memory(const weft_tensor *tensor) {
+  return tensor->storage ? tensor->storage->memory : 0;
+}
 void *weft_tensor_data(const weft_tensor *view) {
+  if (weft_tensor_device(view)) return view->dense && !view->reading ? view->dense->data : NULL;
   if (!view->is_view) return view->data;
   weft_tensor *tensor = (weft_tensor *)(uintptr_t)view; /* a copy changes nothing that shows */
   if (!tensor->dense) {
@@ -180,4 +230,57 @@ void *weft_tensor_data(const weft_tensor *view) {
 }
 size_t weft_tensor_bytes(const weft_tensor *tensor) {
   return (size_t)tensor->bytes;
+}
+
+/* ---- from a device's memory to the host ------------------------------------------------------ */
+
+/* A cache's rows are gathered on the device first, so that they come in one piece. */
+static weft_status start_reading(weft_tensor *tensor, weft_error *error) {
+  weft_storage *from = tensor->storage, *gathered = NULL;
+  const weft_device *device = from->device;
+  uint64_t bytes = weft_align_up(tensor->bytes, 4);
+  if (bytes == 0) return WEFT_OK;
+  if (tensor->is_view) {
+    WEFT_TRY(weft_storage_on_device(from->session, bytes, 0, &gathered, error));
+    weft_status status = weft_storage_copy_rows(from, weft_tensor_heads(tensor), tensor->dims[2],
+                                                weft_tensor_row_bytes(tensor), gathered, error);
+    if (status != WEFT_OK) {
+      weft_storage_release(&gathered);
+      return status;
+    }
+    from = gathered;
+  }
+  weft_status status =
+      device->read(device, from->memory, 0, bytes, tensor->dense->data, &tensor->reading, error);
+  if (gathered) weft_storage_release(&gathered);
+  return status;
+}
+
+weft_status weft_tensor_fetch(weft_tensor *tensor, weft_error *error) {
+  const weft_device *device = weft_tensor_device(tensor);
+  if (!device) return WEFT_OK;
+  weft_status status = WEFT_OK;
+  if (!tensor->dense) {
+    weft_storage *from = tensor->storage;
+    tensor->dense = weft_storage_new(from->heap, from->session, weft_align_up(tensor->bytes, 4));
+    if (!tensor->dense) return weft_heap_fail(from->heap, tensor->bytes, "a tensor", error);
+    status = start_reading(tensor, error);
+  }
+  if (status == WEFT_OK && tensor->reading) {
+    device->poll(device, false, NULL);
+    status = device->read_state(device, tensor->reading, error);
+    if (status != WEFT_PENDING) tensor->reading = 0;
+  }
+  if (status < 0) weft_storage_release(&tensor->dense);
+  return status;
+}
+
+weft_status weft_tensor_wrap_memory(weft_session *session, weft_dtype dtype, const int64_t *dims,
+                                    size_t rank, uint32_t memory, weft_tensor **out,
+                                    weft_error *error) {
+  *out = NULL;
+  if (!session->device->host || memory == 0)
+    return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                     "tensor: there is no memory %u of a device in this session", memory);
+  return create_there(&session->runtime->heap, session, dtype, dims, rank, memory, out, error);
 }

@@ -166,7 +166,8 @@ static inline weft_status machine_pack(void *user, const weft_graph *graph, cons
   return m->device->pack(m->device, graph, node, input, m->heap, out, layout, error);
 }
 static inline weft_opt_context machine_context(machine *m) {
-  return (weft_opt_context){m->heap, machine_evaluate, machine_pack, NULL, m};
+  return (weft_opt_context){
+      .heap = m->heap, .evaluate = machine_evaluate, .pack = machine_pack, .user = m};
 }
 
 /* Extents by symbol: 2, 3, 4, ... */

@@ -1,0 +1,82 @@
+/* session_prepare.c - what a session on a GPU can do before its first run: plans for likely shapes,
+ * so that their kernels are compiled while nobody waits for a result. */
+#include "run/session.h"
+
+/* One guess is that every extent is 1, as for a token; the other one that sequences are so long. */
+#define LONG_EXTENT 128
+
+/* By symbol. Caches are empty; what stands first in a shape is a batch of one. */
+static void guess_extents(const weft_session *session, int64_t extent, int64_t *guess) {
+  const weft_graph *graph = &session->graph;
+  const weft_region *region = &graph->regions[0];
+  for (uint32_t s = 0; s < graph->symbol_count; s++) guess[s] = extent;
+  for (uint32_t i = 0; i < region->input_count; i++) {
+    const weft_shape *shape = &graph->values[region->inputs[i]].shape;
+    if (shape->rank > 0 && WEFT_DIM_IS_SYMBOL(shape->dims[0]))
+      guess[WEFT_DIM_SYMBOL_INDEX(shape->dims[0])] = 1;
+  }
+  for (uint32_t c = 0; c < session->cache_count; c++) {
+    const weft_shape *past = &graph->values[region->inputs[session->caches[c].input]].shape;
+    if (past->rank == 4 && WEFT_DIM_IS_SYMBOL(past->dims[2]))
+      guess[WEFT_DIM_SYMBOL_INDEX(past->dims[2])] = 0;
+  }
+}
+
+/* Input shapes by the guess; false: one is not even known in rank. */
+static bool guess_inputs(weft_session *session, const int64_t *guess, int64_t *dims) {
+  const weft_graph *graph = &session->graph;
+  const weft_region *region = &graph->regions[0];
+  for (uint32_t i = 0; i < region->input_count; i++, dims += WEFT_RANK_MAX) {
+    const weft_shape *shape = &graph->values[region->inputs[i]].shape;
+    if (shape->rank < 0) return false;
+    for (int32_t k = 0; k < shape->rank; k++)
+      dims[k] = WEFT_DIM_IS_SYMBOL(shape->dims[k]) ? guess[WEFT_DIM_SYMBOL_INDEX(shape->dims[k])]
+                                                   : shape->dims[k];
+    session->dims[i] = dims;
+    session->ranks[i] = (uint32_t)shape->rank;
+    session->inputs_on_device[i] = false;
+  }
+  return true;
+}
+
+static void want_all(weft_session *session) {
+  for (uint32_t o = 0; o < session->graph.regions[0].output_count; o++) {
+    session->wanted[o] = true;
+    session->outputs_on_device[o] = false;
+  }
+  for (uint32_t c = 0; c < session->cache_count; c++) {
+    const weft_cache *cache = &session->caches[c];
+    session->cache_rows[cache->output] = 0;
+    session->outputs_on_device[cache->output] = cache->on_device;
+  }
+}
+
+/* Makes the plan and lets it go: what stays are the kernels. A guess may well not fit the model. */
+static void plan_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
+  const weft_graph *graph = &session->graph;
+  int64_t *guess = WEFT_ARENA_ARRAY(scratch, int64_t, graph->symbol_count);
+  int64_t *dims = WEFT_ARENA_ARRAY(scratch, int64_t,
+                                   ((uint64_t)graph->regions[0].input_count + 1) * WEFT_RANK_MAX);
+  if (!guess || !dims) return;
+  guess_extents(session, extent, guess);
+  if (!guess_inputs(session, guess, dims)) return;
+  want_all(session);
+  weft_plan_request request = weft_session_request(session);
+  weft_plan plan;
+  if (weft_plan_build(graph, session->device, &request, &session->heap, &plan, NULL) == WEFT_OK)
+    weft_plan_release(&plan);
+}
+
+weft_status weft_session_prepare(weft_session *session, weft_error *error) {
+  const weft_device *device = session->device;
+  if (!device->ready) return WEFT_OK;
+  if (!session->prepared && !session->running) {
+    weft_arena scratch;
+    weft_arena_init(&scratch, &session->heap);
+    plan_guess(session, 1, &scratch);
+    plan_guess(session, LONG_EXTENT, &scratch);
+    weft_arena_release(&scratch);
+    session->prepared = true;
+  }
+  return device->ready(device, error);
+}
