@@ -8,9 +8,9 @@
 
 /* ---- the head -------------------------------------------------------------------------------- */
 
-static void write_enables(const weft_shader *shader, weft_text *text) {
+static void write_enables(const weft_shader *shader, const weft_gpu_facts *facts, weft_text *text) {
   if (shader->f16) weft_text_add(text, "enable f16;\n");
-  if (shader->subgroups) weft_text_add(text, "enable subgroups;\n");
+  if (shader->subgroups && !facts->subgroups_implied) weft_text_add(text, "enable subgroups;\n");
   if (shader->subgroup_size) weft_text_add(text, "enable subgroup_size_control;\n");
   if (!shader->matrix) return;
   weft_text_add(text, "enable chromium_experimental_subgroup_matrix;\n"
@@ -80,6 +80,12 @@ static const accessors kinds[] = {
      "x_raw[2u * i] = u32(v); x_raw[2u * i + 1u] = u32(v >> 31u);",
      "x_store(4u * i, v.x); x_store(4u * i + 1u, v.y); x_store(4u * i + 2u, v.z); "
      "x_store(4u * i + 3u, v.w);"},
+    {WEFT_U16, WEFT_RAW_WORDS, "array<u32>", "u32", "(x_raw[i >> 1u] >> (16u * (i & 1u))) & 65535u",
+     "(vec4<u32>(x_raw[2u * i], x_raw[2u * i], x_raw[2u * i + 1u], x_raw[2u * i + 1u]) >> "
+     "vec4<u32>(0u, 16u, 0u, 16u)) & vec4<u32>(65535u)",
+     NULL,
+     "x_raw[2u * i] = (v.x & 65535u) | (v.y << 16u); "
+     "x_raw[2u * i + 1u] = (v.z & 65535u) | (v.w << 16u);"},
     {WEFT_U8, WEFT_RAW_WORDS, "array<u32>", "u32", BYTES_GET, BYTES_GET4, NULL, BYTES_SET4},
     {WEFT_BOOL, WEFT_RAW_WORDS, "array<u32>", "u32", BYTES_GET, BYTES_GET4, NULL, BYTES_SET4},
     {WEFT_I8, WEFT_RAW_WORDS, "array<u32>", "i32",
@@ -147,19 +153,21 @@ static weft_status write_binding(const weft_shader *shader, uint32_t index, weft
 
 enum { NESTING_MAX = 8, INCLUDES_MAX = 8 };
 
+/* The count of an open #for. */
+typedef struct loop {
+  weft_str name;
+  uint32_t value;
+} loop;
+
 typedef struct expander {
   const weft_shader *shader;
   weft_text *text;
   weft_error *error;
   const char *included[INCLUDES_MAX];
   uint32_t included_count;
+  loop loops[NESTING_MAX];
+  uint32_t loop_count;
 } expander;
-
-/* Which lines are kept: one entry per open #if. */
-typedef struct conditions {
-  bool keeps[NESTING_MAX], outer[NESTING_MAX];
-  uint32_t depth;
-} conditions;
 
 static bool is_name(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
@@ -174,15 +182,19 @@ static weft_str take_word(weft_str *line) {
   return word;
 }
 
-static uint32_t value_of(const weft_shader *shader, weft_str name) {
-  for (uint32_t i = 0; i < shader->define_count; i++)
-    if (weft_str_is(name, shader->defines[i].name)) return shader->defines[i].value;
-  return 0;
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
 }
 
-static uint32_t number_of(weft_str word) {
+/* Of a number, the count of a loop, or a define. */
+static uint32_t value_of(const expander *ex, weft_str name) {
   uint32_t number = 0;
-  for (size_t i = 0; i < word.length; i++) number = number * 10 + (uint32_t)(word.data[i] - '0');
+  for (uint32_t i = ex->loop_count; i > 0; i--)
+    if (weft_str_equal(name, ex->loops[i - 1].name)) return ex->loops[i - 1].value;
+  for (uint32_t i = 0; i < ex->shader->define_count; i++)
+    if (weft_str_is(name, ex->shader->defines[i].name)) return ex->shader->defines[i].value;
+  for (size_t i = 0; i < name.length && is_digit(name.data[i]); i++)
+    number = number * 10 + (uint32_t)(name.data[i] - '0');
   return number;
 }
 
@@ -190,46 +202,22 @@ static weft_status bad_line(const expander *ex, const char *file, const char *wh
   return weft_fail(ex->error, WEFT_INTERNAL, "shader %s: %s", file, what);
 }
 
-static weft_status open_condition(const expander *ex, const char *file, weft_str rest,
-                                  conditions *open) {
-  if (open->depth == NESTING_MAX) return bad_line(ex, file, "#if nested too deep");
-  weft_str name = take_word(&rest), compare = take_word(&rest), number = take_word(&rest);
-  uint32_t value = value_of(ex->shader, name);
-  bool holds = compare.length ? value == number_of(number) : value != 0;
-  bool outer = open->depth == 0 || open->keeps[open->depth - 1];
-  open->outer[open->depth] = outer;
-  open->keeps[open->depth++] = outer && holds;
-  return WEFT_OK;
-}
-
-static weft_status change_condition(const expander *ex, const char *file, bool ends,
-                                    conditions *open) {
-  if (open->depth == 0) return bad_line(ex, file, "#else or #end without #if");
-  uint32_t last = open->depth - 1;
-  if (ends)
-    open->depth--;
-  else
-    open->keeps[last] = open->outer[last] && !open->keeps[last];
-  return WEFT_OK;
-}
-
-static void write_line(const expander *ex, weft_str line) {
+static void write_line(const expander *ex, weft_str line, weft_text *text) {
   for (size_t i = 0; i < line.length; i++) {
     if (line.data[i] != '$' || i + 1 >= line.length || line.data[i + 1] != '{') {
-      weft_text_add(ex->text, "%c", line.data[i]);
+      weft_text_add(text, "%c", line.data[i]);
       continue;
     }
     weft_str name = {line.data + i + 2, 0};
     while (i + 2 + name.length < line.length && is_name(name.data[name.length])) name.length++;
     if (weft_str_is(name, "SUBGROUP_SIZE_ATTRIBUTE")) {
       if (ex->shader->subgroup_size)
-        weft_text_add(ex->text, "@subgroup_size(%u)", ex->shader->subgroup_size);
+        weft_text_add(text, "@subgroup_size(%u)", ex->shader->subgroup_size);
     } else {
-      weft_text_add(ex->text, "%u", value_of(ex->shader, name));
+      weft_text_add(text, "%u", value_of(ex, name));
     }
     i += 2 + name.length; /* at the closing brace */
   }
-  weft_text_add(ex->text, "\n");
 }
 
 static weft_status expand(expander *ex, const char *file, uint32_t depth);
@@ -238,7 +226,7 @@ static weft_status include(expander *ex, const char *file, weft_str name, uint32
   for (uint32_t i = 0; i < ex->included_count; i++)
     if (weft_str_is(name, ex->included[i])) return WEFT_OK;
   char included[48];
-  if (depth >= NESTING_MAX || ex->included_count == INCLUDES_MAX || name.length >= sizeof included)
+  if (ex->included_count == INCLUDES_MAX || name.length >= sizeof included)
     return bad_line(ex, file, "too many files included");
   memcpy(included, name.data, name.length);
   included[name.length] = 0;
@@ -247,41 +235,102 @@ static weft_status include(expander *ex, const char *file, weft_str name, uint32
   if (!stored || !weft_wgsl_find(stored, &length))
     return bad_line(ex, file, "an included file does not exist");
   ex->included[ex->included_count++] = stored;
-  return expand(ex, stored, depth + 1);
+  return expand(ex, stored, depth);
 }
 
-static weft_status expand_line(expander *ex, const char *file, weft_str line, conditions *open,
-                               uint32_t depth) {
-  bool keeps = open->depth == 0 || open->keeps[open->depth - 1];
-  weft_str rest = line, first = take_word(&rest);
-  if (weft_str_is(first, "#if")) return open_condition(ex, file, rest, open);
-  if (weft_str_is(first, "#else")) return change_condition(ex, file, false, open);
-  if (weft_str_is(first, "#end")) return change_condition(ex, file, true, open);
-  if (!keeps) return WEFT_OK;
-  if (weft_str_is(first, "#include")) return include(ex, file, take_word(&rest), depth);
-  write_line(ex, line);
+/* ---- blocks of lines ------------------------------------------------------------------------- */
+
+/* What is left of a file. */
+typedef struct cursor {
+  const char *file;
+  weft_str left;
+  uint32_t depth; /* of nested blocks and files */
+} cursor;
+
+typedef enum ending { END_OF_FILE, AT_ELSE, AT_END } ending;
+
+static weft_str take_line(cursor *at) {
+  weft_str line = {at->left.data, 0};
+  while (line.length < at->left.length && line.data[line.length] != '\n') line.length++;
+  size_t step = line.length < at->left.length ? line.length + 1 : line.length;
+  at->left.data += step;
+  at->left.length -= (uint32_t)step;
+  return line;
+}
+
+static weft_status expand_lines(expander *ex, cursor *at, bool keeps, ending *ends);
+
+static weft_status expand_if(expander *ex, cursor *at, weft_str rest, bool keeps) {
+  char name[48]; /* may hold the count of a #for: VEC${K} */
+  weft_text name_text = {.buffer = name, .size = sizeof name};
+  write_line(ex, take_word(&rest), &name_text);
+  weft_str compare = take_word(&rest), number = take_word(&rest);
+  uint32_t value = value_of(ex, weft_str_of(name));
+  bool holds = compare.length ? value == value_of(ex, number) : value != 0;
+  ending ends;
+  WEFT_TRY(expand_lines(ex, at, keeps && holds, &ends));
+  if (ends == AT_ELSE) WEFT_TRY(expand_lines(ex, at, keeps && !holds, &ends));
+  return ends == AT_END ? WEFT_OK : bad_line(ex, at->file, "#if without #end");
+}
+
+static weft_status expand_for(expander *ex, cursor *at, weft_str rest, bool keeps) {
+  weft_str name = take_word(&rest);
+  uint32_t count = keeps ? value_of(ex, take_word(&rest)) : 0;
+  cursor body = *at;
+  ending ends;
+  WEFT_TRY(expand_lines(ex, at, false, &ends)); /* to its end */
+  if (ends != AT_END) return bad_line(ex, at->file, "#for without #end");
+  if (ex->loop_count == NESTING_MAX) return bad_line(ex, at->file, "#for nested too deep");
+  loop *counter = &ex->loops[ex->loop_count++];
+  for (uint32_t i = 0; i < count; i++) {
+    cursor start = body;
+    *counter = (loop){name, i};
+    WEFT_TRY(expand_lines(ex, &start, true, &ends));
+  }
+  ex->loop_count--;
+  return WEFT_OK;
+}
+
+/* Lines up to the #else or #end that belongs to an outer block. */
+static weft_status expand_lines(expander *ex, cursor *at, bool keeps, ending *ends) {
+  if (at->depth == NESTING_MAX) return bad_line(ex, at->file, "nested too deep");
+  at->depth++;
+  *ends = END_OF_FILE;
+  while (at->left.length > 0 && *ends == END_OF_FILE) {
+    weft_str line = take_line(at), rest = line, first = take_word(&rest);
+    if (weft_str_is(first, "#if"))
+      WEFT_TRY(expand_if(ex, at, rest, keeps));
+    else if (weft_str_is(first, "#for"))
+      WEFT_TRY(expand_for(ex, at, rest, keeps));
+    else if (weft_str_is(first, "#else"))
+      *ends = AT_ELSE;
+    else if (weft_str_is(first, "#end"))
+      *ends = AT_END;
+    else if (keeps && weft_str_is(first, "#include"))
+      WEFT_TRY(include(ex, at->file, take_word(&rest), at->depth));
+    else if (keeps) {
+      write_line(ex, line, ex->text);
+      weft_text_add(ex->text, "\n");
+    }
+  }
+  at->depth--;
   return WEFT_OK;
 }
 
 static weft_status expand(expander *ex, const char *file, uint32_t depth) {
+  cursor at = {.file = file, .depth = depth};
   size_t length;
   const char *text = weft_wgsl_find(file, &length);
   if (!text) return bad_line(ex, file, "no such file");
-  conditions open = {.depth = 0};
-  while (length > 0) {
-    weft_str line = {text, 0};
-    while (line.length < length && text[line.length] != '\n') line.length++;
-    size_t step = line.length < length ? line.length + 1 : line.length;
-    text += step;
-    length -= step;
-    WEFT_TRY(expand_line(ex, file, line, &open, depth));
-  }
-  return open.depth == 0 ? WEFT_OK : bad_line(ex, file, "#if without #end");
+  at.left = (weft_str){text, (uint32_t)length};
+  ending ends;
+  WEFT_TRY(expand_lines(ex, &at, true, &ends));
+  return ends == END_OF_FILE ? WEFT_OK : bad_line(ex, file, "#else or #end without #if");
 }
 
 weft_status weft_shader_write(const weft_shader *shader, const weft_gpu_facts *facts,
                               weft_text *text, weft_error *error) {
-  write_enables(shader, text);
+  write_enables(shader, facts, text);
   write_params(shader, facts, text);
   for (uint32_t i = 0; i < shader->binding_count; i++)
     WEFT_TRY(write_binding(shader, i, text, error));

@@ -5,9 +5,11 @@
  * `main`. It is specialised so, by shader.c and nothing else:
  *
  *   #if NAME, #if NAME == 3, #else, #end   lines kept or dropped; #if may be nested. A name that is
- *                                          not defined is 0
+ *                                          not defined is 0; it may hold a ${NAME}
+ *   #for NAME COUNT, #end                  lines once for each NAME = 0 ... COUNT - 1; COUNT is a
+ *                                          number or a define
  *   #include name                          another file, once
- *   ${NAME}                                the number of a define
+ *   ${NAME}                                the number of a define or of a #for
  *
  * and gets a head: `enable` lines, the declaration of `params`, and for each binding "x" accessors
  * that hide how its elements are stored, computed with as f32 (floats), i32 (i8, i32, i64: the low
@@ -29,7 +31,7 @@
 #include "gpu/driver.h"
 #include "graph/expr.h"
 
-#define WEFT_SHADER_DEFINES_MAX 20u
+#define WEFT_SHADER_DEFINES_MAX 28u
 
 /* The type of a binding's array: what `raw` is declared as. It decides nothing about accessors. */
 typedef enum weft_shader_raw {

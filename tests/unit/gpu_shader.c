@@ -10,6 +10,10 @@ static const struct {
 } files[] = {
     {"plain", "one\n  two ${A} ${B}x\nthree"},
     {"chosen", "#if A\na\n#else\nnot a\n#end\n#if A == 2\ntwo\n#if B\nboth\n#end\n#end\nlast\n"},
+    {"rounds", "#for i 2\n#for j N\na${i}${j}\n#if i == j\nsame\n#end\n#end\n#end\n"
+               "#for i 0\nnone\n#end\nlast\n"},
+    {"named", "#for i 2\n#if L${i}\nlisted ${i}\n#end\n#end\n"},
+    {"endless", "#for i 2\n"},
     {"outer", "#include inner\n#if A\n#include inner\n#end\n#include plain\n"},
     {"inner", "inside ${A}\n"},
     {"itself", "#include itself\nonce\n"},
@@ -76,6 +80,15 @@ static void test_conditions(void) {
   check_written(&shader, "a\ntwo\nboth\nlast\n");
 }
 
+static void test_loops(void) {
+  weft_shader shader = {.file = "rounds"};
+  weft_shader_set(&shader, "N", 2);
+  check_written(&shader, "a00\nsame\na01\na10\na11\nsame\nlast\n");
+  shader = (weft_shader){.file = "named"};
+  weft_shader_set(&shader, "L1", 1);
+  check_written(&shader, "listed 1\n");
+}
+
 static void test_includes(void) {
   weft_shader shader = {.file = "outer"};
   weft_shader_set(&shader, "A", 1);
@@ -85,6 +98,7 @@ static void test_includes(void) {
 }
 
 static void test_faults(void) {
+  check_fails("endless", "shader endless: #for without #end");
   check_fails("open", "shader open: #if without #end");
   check_fails("shut", "shader shut: #else or #end without #if");
   check_fails("lost", "shader lost: an included file does not exist");
@@ -130,6 +144,7 @@ static void test_accessors(void) {
 int main(void) {
   CHECK_RUN(test_defines);
   CHECK_RUN(test_conditions);
+  CHECK_RUN(test_loops);
   CHECK_RUN(test_includes);
   CHECK_RUN(test_faults);
   CHECK_RUN(test_features);

@@ -1,0 +1,96 @@
+// softmax.wgsl - softmax, or its logarithm (LOG), of dense rows. A team of lanes does a row
+// (team.wgsl); it keeps PER units each in registers, or reads the row again where PER is 0.
+struct Params {
+  rows: u32,
+  units: u32, // of a row
+  x: u32,     // first unit
+  y: u32,
+}
+#include team
+
+fn load(at: u32) -> Unit {
+#if VEC
+  return x4(at);
+#else
+  return x(at);
+#end
+}
+fn store(at: u32, v: Unit) {
+#if VEC
+  y4_store(at, v);
+#else
+  y_store(at, v);
+#end
+}
+// exp of a number <= 0 or NaN, also where the compiler thinks that there is none, nor an infinity
+fn weight1(v: f32) -> f32 {
+  return select(exp(max(v, -104.0)), v, is_nan(v));
+}
+fn weight(v: Unit) -> Unit {
+#if VEC
+  return vec4<f32>(weight1(v.x), weight1(v.y), weight1(v.z), weight1(v.w));
+#else
+  return weight1(v);
+#end
+}
+
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+#if SUBGROUPS
+        @builtin(subgroup_invocation_id) own_lane: u32, @builtin(subgroup_size) lanes: u32,
+#end
+        @builtin(local_invocation_index) lane: u32) {
+#if SUBGROUPS
+  subgroup_lane = own_lane;
+  subgroup_lanes = lanes;
+#end
+  let wanted = (workgroup.y * groups.x + workgroup.x) * (WORKGROUP / TEAM) + lane / TEAM;
+  let row = min(wanted, params.rows - 1u); // all lanes are needed at barriers
+  let own = lane % TEAM;
+  let units = params.units;
+  let row_x = params.x + row * units;
+  let row_y = params.y + row * units;
+  // Lanes without a unit of their own fold one that another has too, and add nothing.
+  var largest = unit_max(load(row_x + min(own, units - 1u)));
+  var sum = 0.0;
+#if PER
+#for P PER
+  let i${P} = own + ${P}u * TEAM;
+  let has${P} = i${P} < units;
+  let v${P} = load(row_x + min(i${P}, units - 1u));
+  largest = max(largest, unit_max(v${P}));
+#end
+  largest = team_max(largest, lane, 0u);
+#for P PER
+  let e${P} = weight(v${P} - largest);
+  sum += select(0.0, unit_sum(e${P}), has${P});
+#end
+#else
+  for (var i = own; i < units; i += TEAM) { largest = max(largest, unit_max(load(row_x + i))); }
+  largest = team_max(largest, lane, 0u);
+  for (var i = own; i < units; i += TEAM) { sum += unit_sum(weight(load(row_x + i) - largest)); }
+#end
+  sum = team_sum(sum, lane, 1u);
+  if (wanted >= params.rows) { return; }
+#if LOG
+  let log_sum = log(sum);
+#end
+#if PER
+#for P PER
+#if LOG
+  if (has${P}) { store(row_y + i${P}, v${P} - largest - log_sum); }
+#else
+  if (has${P}) { store(row_y + i${P}, e${P} / sum); }
+#end
+#end
+#else
+  for (var i = own; i < units; i += TEAM) {
+    let v = load(row_x + i) - largest;
+#if LOG
+    store(row_y + i, v - log_sum);
+#else
+    store(row_y + i, weight(v) / sum);
+#end
+  }
+#end
+}
