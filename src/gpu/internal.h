@@ -142,6 +142,7 @@ weft_gpu_prepare_fn weft_gpu_prepare_matmul;
 weft_gpu_runs_fn weft_gpu_runs_matmul;
 weft_gpu_takes_fn weft_gpu_takes_matmul;
 weft_gpu_prepare_fn weft_gpu_prepare_attention, weft_gpu_prepare_rotary, weft_gpu_prepare_append;
+weft_gpu_runs_fn weft_gpu_runs_append;
 weft_gpu_takes_fn weft_gpu_takes_attention, weft_gpu_takes_rotary, weft_gpu_takes_append;
 /* A strided array made dense, of any type. */
 weft_gpu_prepare_fn weft_gpu_prepare_copy;

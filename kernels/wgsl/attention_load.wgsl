@@ -1,0 +1,69 @@
+// attention_load.wgsl - reads rows of q, k and v, and turns products into scores.
+#include attention_common
+
+fn k_start(place: Place) -> u32 {
+  return params.k_at + place.batch * params.k_batch + place.group * params.k_group;
+}
+fn v_start(place: Place) -> u32 {
+  return params.v_at + place.batch * params.v_batch + place.group * params.v_group;
+}
+
+// Elements 4 i4 ... 4 i4 + 3 of the row that starts `at`, zeros past its end.
+#if ALIGNED
+fn q_part(at: u32, i4: u32) -> vec4<f32> {
+  return q4((at >> 2u) + i4);
+}
+fn k_part(at: u32, i4: u32) -> vec4<f32> {
+  return k4((at >> 2u) + i4);
+}
+fn v_part(at: u32, i4: u32) -> vec4<f32> {
+  return v4((at >> 2u) + i4);
+}
+#else
+fn q_part(at: u32, i4: u32) -> vec4<f32> {
+  var part = vec4<f32>(0.0);
+#for I 4
+  if (4u * i4 + ${I}u < ${D}u) {
+    part[${I}] = q(at + 4u * i4 + ${I}u);
+  }
+#end
+  return part;
+}
+fn k_part(at: u32, i4: u32) -> vec4<f32> {
+  var part = vec4<f32>(0.0);
+#for I 4
+  if (4u * i4 + ${I}u < ${D}u) {
+    part[${I}] = k(at + 4u * i4 + ${I}u);
+  }
+#end
+  return part;
+}
+fn v_part(at: u32, i4: u32) -> vec4<f32> {
+  var part = vec4<f32>(0.0);
+#for I 4
+  if (4u * i4 + ${I}u < ${E}u) {
+    part[${I}] = v(at + 4u * i4 + ${I}u);
+  }
+#end
+  return part;
+}
+#end
+
+// The score of a key, for a row as row_of gives it. -inf in a mask hides.
+fn score_of(product: f32, row: vec4<u32>, number: u32) -> f32 {
+  if (number < row.z || number >= row.w) {
+    return HIDDEN;
+  }
+  var score = product * params.scale;
+#if SOFTCAP
+  score = params.softcap * tanh(clamp(score / params.softcap, -15.0, 15.0));
+#end
+#if MASK
+  let add = mask(row.y + number * params.mask_key);
+  if (bitcast<u32>(add) == 0xff800000u) {
+    return HIDDEN;
+  }
+  score += add;
+#end
+  return max(score, LEAST);
+}
