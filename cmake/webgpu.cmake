@@ -1,5 +1,5 @@
-# Native WebGPU, where WEFT_WEBGPU names a folder with webgpu.h and the library of wgpu-native (as in
-# the folder `resources` of PyPI's package wgpu) or of Dawn. Sets weft_webgpu, what the driver is
+# Native WebGPU, where WEFT_WEBGPU names a folder with webgpu.h and the library of wgpu-native (the
+# folder `resources` of PyPI's package wgpu, say) or of Dawn. Sets weft_webgpu, what the driver is
 # compiled with, and weft_webgpu_library, what is linked.
 set(WEFT_WEBGPU "" CACHE PATH "Folder with webgpu.h and its library; empty: no GPU")
 if(WEFT_WEBGPU)

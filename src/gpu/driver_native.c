@@ -322,7 +322,15 @@ static weft_status open_times(native_driver *gpu, weft_error *error) {
 }
 
 static weft_status open_parts(native_driver *gpu, const char *adapter, weft_error *error) {
-  gpu->instance = wgpuCreateInstance(NULL);
+  WGPUInstanceDescriptor descriptor = WGPU_INSTANCE_DESCRIPTOR_INIT;
+#ifdef WGPU_H_
+  /* Not OpenGL: it is for old machines, does not grant all of WebGPU, and takes as long to open as
+   * the others together. */
+  WGPUInstanceExtras extras = {.chain.sType = (WGPUSType)WGPUSType_InstanceExtras,
+                               .backends = WGPUInstanceBackend_Primary};
+  descriptor.nextInChain = &extras.chain;
+#endif
+  gpu->instance = wgpuCreateInstance(&descriptor);
   if (!gpu->instance) return weft_fail(error, WEFT_UNSUPPORTED, "WebGPU does not start");
   WEFT_TRY(open_adapter(gpu, adapter, error));
   WEFT_TRY(open_device(gpu, error));

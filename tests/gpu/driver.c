@@ -323,6 +323,49 @@ static void test_order_of_dispatches(void) {
   r->driver->buffer_close(r->driver, b);
 }
 
+/* What the facts promise compiles, and computes. */
+static void check_feature(bool has, const char *head, const char *value, uint32_t expected) {
+  if (!has || !r->executes) return;
+  char buffer[512];
+  weft_text text = {.buffer = buffer, .size = sizeof buffer};
+  weft_text_add(&text,
+                "%s@group(0) @binding(0) var<storage, read_write> result: array<u32>;\n"
+                "@compute @workgroup_size(1) fn main() { let x = result[0]; result[0] = %s; }\n",
+                head, value);
+  const weft_gpu_pipeline pipeline = {.label = "feature",
+                                      .wgsl = buffer,
+                                      .wgsl_length = text.length,
+                                      .binding_count = 1,
+                                      .writes = 1};
+  const uint32_t seven = 7;
+  weft_gpu_id a = new_buffer(16), kernel, group = 0;
+  write_words(a, 0, &seven, 1);
+  CHECK_OK(r->driver->pipeline_open(r->driver, &pipeline, &kernel, &r->error), &r->error);
+  if (CHECK_OK(await_pipeline(r, kernel), &r->error)) {
+    CHECK_OK(r->driver->group_open(r->driver, kernel, &a, 1, &group, &r->error), &r->error);
+    add_dispatch(kernel, group, 1, NULL, 0);
+    CHECK_OK(submit(), &r->error);
+    if (!CHECK_INT(word_of(a, 0), expected)) check_print("  by %s\n", value);
+  }
+  r->driver->group_close(r->driver, group);
+  r->driver->pipeline_close(r->driver, kernel);
+  r->driver->buffer_close(r->driver, a);
+}
+
+static void test_features(void) {
+  const weft_gpu_facts *facts = &r->driver->facts;
+  check_feature(true, "", "x * 3u", 21);
+  check_feature(facts->f16, "enable f16;\n", "u32(f16(x) * 1.5h)", 10);
+  check_feature(facts->dot8, "", "dot4U8Packed(x, 0x01010109u)", 63);
+  check_feature(facts->dot8, "", "u32(dot4I8Packed(x * 256u, 0xff02u) + 8)", 1);
+  check_feature(facts->subgroups, facts->subgroups_implied ? "" : "enable subgroups;\n",
+                "subgroupAdd(x)", 7);
+  CHECK(facts->subgroup_min >= 4 && facts->subgroup_min <= facts->subgroup_max);
+  CHECK(facts->storage_buffers >= 8 && facts->workgroup_storage >= 16384);
+  CHECK(facts->buffer_bytes % 16 == 0 && facts->binding_bytes % 16 == 0);
+  CHECK(facts->binding_bytes >= 128 << 20 && facts->buffer_bytes >= 256 << 20);
+}
+
 static bool contains(const char *text, const char *part) {
   for (; *text; text++)
     if (strlen(text) >= strlen(part) && memcmp(text, part, strlen(part)) == 0) return true;
@@ -547,6 +590,7 @@ static const named_test tests[] = {
     NAMED(test_params),
     NAMED(test_order_of_dispatches),
     NAMED(test_compile_error),
+    NAMED(test_features),
     NAMED(test_times),
     NAMED(test_wrong_ranges),
     NAMED(test_wrong_kernels),
