@@ -231,6 +231,7 @@ void weft_graph_dump(const weft_graph *graph, weft_text *text) {
     print_value(graph, i, text);
     print_flag(value->layout == WEFT_LAYOUT_PANELS, "panels", text);
     print_flag(value->layout == WEFT_LAYOUT_CODES, "codes", text);
+    print_flag(value->layout >= WEFT_LAYOUT_GPU, "words", text);
     weft_text_add(text, " %.*s\n", WEFT_STR_ARGS(value->name));
   }
   for (uint32_t i = 0; i < graph->region_count; i++) print_region(graph, i, text);

@@ -51,6 +51,8 @@ typedef enum weft_layout {
   WEFT_LAYOUT_DENSE,  /* row-major */
   WEFT_LAYOUT_PANELS, /* matmul's B packed for the CPU's gemm: see cpu/ */
   WEFT_LAYOUT_CODES,  /* the same for weights of few bits or 16-bit floats; says itself how */
+  /* Words for the GPU's matmul. The bits below say how: see gpu/matmul.h */
+  WEFT_LAYOUT_GPU = 1 << 30,
 } weft_layout;
 
 typedef struct weft_value {

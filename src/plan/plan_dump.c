@@ -30,6 +30,8 @@ static void dump_array(const weft_plan *plan, const weft_array *array, weft_text
   weft_text_add(text, "]");
   if (array->layout == WEFT_LAYOUT_PANELS)
     weft_text_add(text, " panels");
+  else if (array->layout >= WEFT_LAYOUT_GPU)
+    weft_text_add(text, " words");
   else if (!weft_array_is_dense(array))
     weft_text_add(text, " strided");
   dump_place(plan, array, text);

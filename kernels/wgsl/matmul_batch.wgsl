@@ -1,0 +1,22 @@
+// matmul_batch.wgsl - included inside main where `batch` is known: where its matrices start.
+  var a_base = params.a_start;
+#if BITS
+  var b_base = 0u;
+#else
+  var b_base = params.b_start;
+#end
+#for j EXTRAS
+  var e${j}_base = params.e${j}_start;
+#end
+#if BATCHES
+  var batch_rest = batch;
+#for i BATCHES
+  let batch_at${i} = batch_rest % params.batch${i};
+  batch_rest = batch_rest / params.batch${i};
+  a_base += batch_at${i} * params.batch${i}_a;
+  b_base += batch_at${i} * params.batch${i}_b;
+#for j EXTRAS
+  e${j}_base += batch_at${i} * params.batch${i}_e${j};
+#end
+#end
+#end

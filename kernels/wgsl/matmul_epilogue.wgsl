@@ -1,0 +1,39 @@
+// matmul_epilogue.wgsl - from four sums to four results.
+
+// Columns column ... column + 3 of row `row`. With SPLITS, `batch` counts parts of k and batches.
+fn write_quad(product: vec4<f32>, batch: u32, row: u32, column: u32
+#for j EXTRAS
+              , e${j}_base: u32
+#end
+              ) {
+#if SPLITS
+  let to = params.y_start + (batch * params.m + row) * params.n + column;
+#for c 4
+  if (column + ${c}u < params.n) { part_raw[to + ${c}u] = bitcast<u32>(product[${c}]); }
+#end
+#else
+#for j EXTRAS
+  let from${j} = e${j}_base + row * params.e${j}_row + column * params.e${j}_column;
+  let values${j} = vec4(e${j}(from${j}), e${j}(from${j} + params.e${j}_column),
+                        e${j}(from${j} + 2u * params.e${j}_column),
+                        e${j}(from${j} + 3u * params.e${j}_column));
+#end
+#if EXPRESSION
+  let result = expression4(product
+#for j EXTRAS
+                           , values${j}
+#end
+                           );
+#else
+  let result = product;
+#end
+  let to = params.y_start + (batch * params.m + row) * params.n + column;
+#if Y_VEC4
+  y4_store(to / 4u, result);
+#else
+#for c 4
+  if (column + ${c}u < params.n) { y_store(to + ${c}u, result[${c}]); }
+#end
+#end
+#end
+}

@@ -1,0 +1,144 @@
+/* matmul_variants.c - the variants of the kernels of matrix products, and a guess which is fastest
+ * where nothing has been measured. The figures of the guess are for a large GPU. */
+#include "gpu/matmul.h"
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
+/* kind, wx, wy, rows, quads, tile_k, strip */
+static const weft_matmul_variant tiles[] = {
+    {WEFT_MATMUL_TILES, 8, 8, 4, 1, 16, 64, .splits = 1},   /* 32 x 32 */
+    {WEFT_MATMUL_TILES, 8, 8, 4, 2, 16, 64, .splits = 1},   /* 32 x 64 */
+    {WEFT_MATMUL_TILES, 16, 16, 4, 1, 16, 64, .splits = 1}, /* 64 x 64 */
+    {WEFT_MATMUL_TILES, 16, 16, 4, 1, 32, 8, .splits = 1, .swizzle = true},
+    {WEFT_MATMUL_TILES, 16, 8, 8, 1, 16, 64, .splits = 1},
+    {WEFT_MATMUL_TILES, 8, 8, 8, 2, 16, 64, .splits = 1},
+    {WEFT_MATMUL_TILES, 8, 8, 8, 2, 32, 8, .splits = 1, .swizzle = true},
+    {WEFT_MATMUL_TILES, 16, 16, 8, 1, 16, 8, .splits = 1}, /* 128 x 64 */
+    {WEFT_MATMUL_TILES, 16, 16, 8, 2, 8, 8, .splits = 1},  /* 128 x 128 */
+    {WEFT_MATMUL_TILES, 16, 16, 8, 2, 16, 8, .splits = 1, .swizzle = true},
+    {WEFT_MATMUL_TILES, 16, 4, 4, 1, 32, 64, .splits = 1}, /* 16 x 64 */
+    {WEFT_MATMUL_TILES, 16, 4, 2, 1, 32, 64, .splits = 1}, /* 8 x 64 */
+    {WEFT_MATMUL_TILES, 16, 4, 2, 1, 32, 64, .splits = 4},
+    {WEFT_MATMUL_TILES, 16, 4, 4, 1, 32, 64, .splits = 4},
+    {WEFT_MATMUL_TILES, 8, 8, 4, 1, 16, 64, .splits = 4},
+};
+
+static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                 const weft_matmul_variant *v) {
+  uint32_t threads = (uint32_t)v->wx * v->wy;
+  if (threads > facts->workgroup_invocations || v->wx > facts->workgroup_size[0] ||
+      v->wy > facts->workgroup_size[1])
+    return false;
+  if (v->subgroups && (!facts->subgroups || threads % facts->subgroup_max != 0)) return false;
+  if (v->f16 && (!facts->f16 || !shape->f16)) return false;
+  if (v->kind == WEFT_MATMUL_VECTOR) return threads * shape->m * 16 <= facts->workgroup_storage;
+  uint32_t numbers = (uint32_t)v->wy * v->rows + 4u * v->wx * v->quads;
+  if (numbers * v->tile_k * (v->f16 ? 2u : 4u) > facts->workgroup_storage) return false;
+  if (shape->bits && v->tile_k % (32 / shape->bits) != 0) return false;
+  return v->splits == 1 || shape->k >= 64u * v->splits;
+}
+
+static double up(uint64_t a, uint64_t b) {
+  return (double)((a + b - 1) / b);
+}
+
+/* How many lanes run at once, roughly. */
+static double lanes_of(const weft_gpu_facts *facts) {
+  return facts->is_software ? 64 : 16384;
+}
+
+/* Steps of a lane, were there enough of them; more where there are not. */
+static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                        const weft_matmul_variant *v) {
+  double threads = (double)v->wx * v->wy, rows = v->rows, quads = v->quads;
+  double groups = up(shape->m, (uint64_t)v->wy * v->rows) *
+                  up(shape->n, 4u * (uint64_t)v->wx * v->quads) * (double)shape->batches *
+                  v->splits;
+  /* Sums, what is read of workgroup memory for them, and its filling, by vec4. */
+  double step = rows * quads + (rows / 4 + quads);
+  step += (v->wy * rows / 4 + v->wx * quads) * 2 / threads;
+  double lane = step * (double)shape->k / v->splits;
+  double waves = groups * threads / lanes_of(facts);
+  double cost = lane * (waves > 1 ? waves : 1);
+  return v->splits > 1 ? cost + 600 : cost;
+}
+
+/* ---- few rows -------------------------------------------------------------------------------- */
+
+static const weft_matmul_variant vectors[] = {
+    {WEFT_MATMUL_VECTOR, 8, 16, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 8, 8, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 8, 32, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 4, 16, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 4, 32, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 16, 8, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 32, 4, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 32, 8, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 64, 1, .splits = 1},
+    {WEFT_MATMUL_VECTOR, 8, 16, .splits = 4},
+    {WEFT_MATMUL_VECTOR, 32, 8, .splits = 4},
+    {WEFT_MATMUL_VECTOR, 8, 16, .splits = 1, .subgroups = true},
+    {WEFT_MATMUL_VECTOR, 8, 32, .splits = 1, .subgroups = true},
+    {WEFT_MATMUL_VECTOR, 4, 32, .splits = 1, .subgroups = true},
+    {WEFT_MATMUL_VECTOR, 16, 16, .splits = 1, .subgroups = true},
+};
+
+#define FEW_ROWS 4
+
+uint32_t weft_matmul_unit(uint32_t bits, uint32_t block) {
+  if (bits >= 16) return bits == 16 ? 8 : 4;
+  uint32_t unit = bits == 8 ? 16 : 32;
+  return block % unit == 0 ? unit : 16;
+}
+
+static double vector_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                          const weft_matmul_variant *v) {
+  uint32_t unit = weft_matmul_unit(shape->bits, shape->block);
+  double groups = up(shape->n, 4u * (uint64_t)v->wx) * (double)shape->batches * v->splits;
+  double units =
+      up(up(shape->k, unit) > 0 ? (uint64_t)up(shape->k, unit) : 1, (uint64_t)v->wy * v->splits);
+  double waves = groups * v->wx * v->wy / lanes_of(facts);
+  double meeting = v->subgroups ? 4 : 4 + 2.0 * (31 - __builtin_clz(v->wy));
+  double lane = units * unit + meeting * 4;
+  if (v->wx < WEFT_GPU_PANEL) lane *= 1.2;
+  return lane * (waves > 1 ? waves : 1) + (v->splits > 1 ? 600 : 0);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+typedef struct ranking {
+  const weft_gpu_facts *facts;
+  const weft_matmul_shape *shape;
+  weft_matmul_variant *out;
+  double costs[WEFT_MATMUL_VARIANTS_MAX];
+  uint32_t count;
+} ranking;
+
+static void add(ranking *rank, const weft_matmul_variant *v, double cost) {
+  if (rank->count == WEFT_MATMUL_VARIANTS_MAX || !fits(rank->facts, rank->shape, v)) return;
+  uint32_t at = rank->count++;
+  for (; at > 0 && rank->costs[at - 1] > cost; at--) {
+    rank->costs[at] = rank->costs[at - 1];
+    rank->out[at] = rank->out[at - 1];
+  }
+  rank->costs[at] = cost;
+  rank->out[at] = *v;
+}
+
+uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                              weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]) {
+  ranking rank = {.facts = facts, .shape = shape, .out = out};
+  if (shape->bits && shape->m <= FEW_ROWS) {
+    for (uint32_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+      add(&rank, &vectors[i], vector_cost(facts, shape, &vectors[i]));
+    return rank.count;
+  }
+  for (uint32_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+    double cost = tile_cost(facts, shape, &tiles[i]);
+    add(&rank, &tiles[i], cost);
+    weft_matmul_variant narrow = tiles[i];
+    narrow.f16 = true;
+    if (narrow.splits == 1) add(&rank, &narrow, cost * 0.9);
+  }
+  return rank.count;
+}

@@ -1,0 +1,346 @@
+/* Matrix products on the GPU against the CPU's reference: every variant of the kernels, on shapes
+ * that are no multiples of anything; computed right sides however they lie, batches, expressions
+ * with further inputs; constant ones in every form that a file may give them. */
+#include "gpu/matmul.h"
+#include "gpu/tuner_table.h"
+#include "tests/gpu/gpu_step.h"
+#include "tests/unit/weight_build.h"
+
+#define DIMS(...)                                                                                  \
+  (int64_t[]) {                                                                                    \
+    __VA_ARGS__                                                                                    \
+  }
+
+/* ---- every variant --------------------------------------------------------------------------- */
+
+/* Inputs for the reference, and those for the GPU, which differ in B where it is packed. */
+typedef struct product {
+  const weft_attributes *attributes;
+  const weft_array *inputs[2 + WEFT_EXPR_INPUTS_MAX], *packed;
+  uint32_t count;
+  weft_array *y;
+  double magnitude; /* of |b| */
+} product;
+
+/* Sums of k products of up to 2 |b|; f16 in workgroup memory rounds those. */
+static gpu_tolerance tolerance_of(const product *p, bool f16) {
+  const weft_array *a = p->inputs[0];
+  double k = (double)a->dims[a->rank - 1];
+  return (gpu_tolerance){(f16 ? 1e-3 : 4e-7) * 2 * p->magnitude * (k + 8), 1e-5};
+}
+
+static bool run_one(gpu_bench *g, const product *p, bool f16) {
+  unsigned before = check_failures;
+  weft_node node = {.op = WEFT_OP_MATMUL, .name = WEFT_STR("tested"), .attributes = *p->attributes};
+  const weft_array *inputs[2 + WEFT_EXPR_INPUTS_MAX], *outputs[] = {p->y};
+  memcpy(inputs, p->inputs, sizeof inputs);
+  if (p->packed) inputs[1] = p->packed;
+  CHECK_OK(gpu_run_step(g, &node, inputs, p->count, outputs, 1, tolerance_of(p, f16)),
+           &g->cpu.error);
+  return check_failures == before;
+}
+
+/* With the guess, and where `all` with every other variant. */
+static void check_variants(gpu_bench *g, const product *p, bool all) {
+  weft_node node = {.op = WEFT_OP_MATMUL, .name = WEFT_STR("tested"), .attributes = *p->attributes};
+  const weft_array *outputs[] = {p->y};
+  if (!CHECK_OK(gpu_expect(g, &node, p->inputs, p->count, outputs, 1), &g->cpu.error)) return;
+  weft_tuner *tuner = g->gpu->tuner;
+  bool f16 = p->inputs[0]->dtype == WEFT_F16;
+  tuner->asked = WEFT_TUNE_NONE;
+  run_one(g, p, f16);
+  if (tuner->asked == WEFT_TUNE_NONE) return;
+  weft_tune_entry *entry = &tuner->entries[tuner->asked];
+  uint32_t count = all ? entry->candidates : 0;
+  for (uint32_t i = 1; i < count; i++) {
+    entry->choice = i;
+    if (!run_one(g, p, f16)) check_print("  variant %u\n", i);
+  }
+  tuner->entries[tuner->asked].choice = 0;
+}
+
+/* ---- computed right sides -------------------------------------------------------------------- */
+
+static const weft_attributes plain = {0};
+
+static product computed(gpu_bench *g, weft_dtype dtype, int32_t rank, const int64_t *a,
+                        const int64_t *b, const int64_t *y, bench_strides form) {
+  product p = {.attributes = &plain, .count = 2, .magnitude = 2};
+  p.inputs[0] = bench_random(&g->cpu, dtype, rank, a, form);
+  p.inputs[1] = bench_random(&g->cpu, dtype, rank, b, form);
+  p.y = bench_array(&g->cpu, dtype, rank, y, BENCH_DENSE);
+  return p;
+}
+
+static void test_shapes(gpu_bench *g) {
+  static const int64_t extents[] = {1, 3, 17, 64, 65, 129};
+  for (uint32_t round = 0; round < 36; round++) {
+    int64_t m = extents[round % 6], n = extents[round / 6], k = extents[bench_below(&g->cpu, 6)];
+    product p = computed(g, WEFT_F32, 2, DIMS(m, k), DIMS(k, n), DIMS(m, n),
+                         round % 2 ? BENCH_DENSE : BENCH_RANDOM);
+    check_variants(g, &p, false);
+    bench_clear(&g->cpu);
+  }
+}
+
+static void test_variants(gpu_bench *g) {
+  static const int64_t shapes[][3] = {{33, 45, 70}, {129, 132, 100}, {5, 260, 256}};
+  for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (uint32_t half = 0; half < 2; half++) {
+      const int64_t *s = shapes[i];
+      product p = computed(g, half ? WEFT_F16 : WEFT_F32, 2, DIMS(s[0], s[2]), DIMS(s[2], s[1]),
+                           DIMS(s[0], s[1]), BENCH_DENSE);
+      check_variants(g, &p, true);
+      bench_clear(&g->cpu);
+    }
+}
+
+/* B is a view of [n][k]. */
+static void test_transposed(gpu_bench *g) {
+  static const int64_t shapes[][3] = {{7, 9, 5}, {64, 64, 32}, {33, 130, 68}};
+  for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    const int64_t *s = shapes[i];
+    product p = computed(g, WEFT_F32, 3, DIMS(2, s[0], s[2]), DIMS(2, s[1], s[2]),
+                         DIMS(2, s[0], s[1]), BENCH_DENSE);
+    weft_array *b = (weft_array *)(uintptr_t)p.inputs[1];
+    b->dims[1] = s[2], b->dims[2] = s[1];
+    b->strides[1] = 1, b->strides[2] = s[2];
+    check_variants(g, &p, i == 2);
+    bench_clear(&g->cpu);
+  }
+}
+
+static void test_batches(gpu_bench *g) {
+  static const struct {
+    int32_t a_rank, b_rank, y_rank;
+    int64_t a[5], b[5], y[5];
+  } cases[] = {
+      {3, 2, 3, {4, 5, 12}, {12, 8}, {4, 5, 8}},
+      {4, 4, 4, {2, 3, 5, 6}, {2, 3, 6, 7}, {2, 3, 5, 7}},
+      {4, 4, 4, {2, 1, 5, 6}, {1, 3, 6, 7}, {2, 3, 5, 7}},
+      {4, 3, 4, {2, 3, 17, 8}, {1, 8, 4}, {2, 3, 17, 4}},
+      {5, 4, 5, {2, 1, 3, 1, 8}, {4, 1, 8, 12}, {2, 4, 3, 1, 12}},
+      {1, 2, 1, {9}, {9, 5}, {5}},
+      {1, 3, 2, {9}, {3, 9, 5}, {3, 5}},
+      {3, 1, 2, {3, 4, 9}, {9}, {3, 4}},
+      {1, 1, 0, {9}, {9}, {0}},
+  };
+  for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (uint32_t form = 0; form < 3; form++) {
+      product p = {.attributes = &plain, .count = 2, .magnitude = 2};
+      bench_strides strides = (bench_strides)form;
+      p.inputs[0] = bench_random(&g->cpu, WEFT_F32, cases[i].a_rank, cases[i].a, strides);
+      p.inputs[1] = bench_random(&g->cpu, WEFT_F32, cases[i].b_rank, cases[i].b, strides);
+      p.y = bench_array(&g->cpu, WEFT_F32, cases[i].y_rank, cases[i].y, BENCH_DENSE);
+      check_variants(g, &p, false);
+      bench_clear(&g->cpu);
+    }
+}
+
+/* ---- expressions ----------------------------------------------------------------------------- */
+
+/* relu(product + x1) * x2 + x3 */
+static weft_instruction code[] = {
+    {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {0, 1}},
+    {.op = WEFT_EXPR_RELU, .dtype = WEFT_F32, .operands = {4}},
+    {.op = WEFT_EXPR_MUL, .dtype = WEFT_F32, .operands = {5, 2}},
+    {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {6, 3}},
+};
+static const weft_attributes expression = {
+    .matmul.expr = {.input_count = 4,
+                    .code_count = 4,
+                    .input_dtypes = {WEFT_F32, WEFT_F32, WEFT_F32, WEFT_F32},
+                    .code = code}};
+
+static void add_extras(gpu_bench *g, product *p, int64_t batch, int64_t m, int64_t n) {
+  p->attributes = &expression;
+  p->inputs[2] = bench_random(&g->cpu, WEFT_F32, 1, &n, BENCH_RANDOM);
+  p->inputs[3] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, 1, 1), BENCH_DENSE);
+  p->inputs[4] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, m, n), BENCH_RANDOM);
+  p->count = 5;
+}
+
+static void test_expressions(gpu_bench *g) {
+  for (uint32_t round = 0; round < 20; round++) {
+    int64_t batch = 1 + (int64_t)bench_below(&g->cpu, 3), m = 1 + (int64_t)bench_below(&g->cpu, 40);
+    int64_t n = 1 + (int64_t)bench_below(&g->cpu, 70), k = 1 + (int64_t)bench_below(&g->cpu, 30);
+    product p = {.magnitude = 4};
+    p.inputs[0] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, m, k), BENCH_DENSE);
+    p.inputs[1] = bench_random(&g->cpu, WEFT_F32, 2, DIMS(k, n), BENCH_DENSE);
+    p.y = bench_array(&g->cpu, WEFT_F32, 3, DIMS(batch, m, n), BENCH_DENSE);
+    add_extras(g, &p, batch, m, n);
+    check_variants(g, &p, round % 10 == 0);
+    bench_clear(&g->cpu);
+  }
+}
+
+/* Without a row of k, there is the expression of zero. */
+static void test_no_k(gpu_bench *g) {
+  product p = computed(g, WEFT_F32, 3, DIMS(2, 5, 0), DIMS(2, 0, 7), DIMS(2, 5, 7), BENCH_DENSE);
+  p.inputs[1] = bench_random(&g->cpu, WEFT_F32, 2, DIMS(0, 7), BENCH_DENSE);
+  add_extras(g, &p, 2, 5, 7);
+  check_variants(g, &p, false);
+}
+
+/* ---- packed right sides ---------------------------------------------------------------------- */
+
+/* The weight's array, packed by the device; NULL: it stays as it is. */
+static weft_array *pack_weight(gpu_bench *g, model *m, weft_buffer **out) {
+  weft_value_id ids[2] = {m->weight, m->weight};
+  weft_node node = {
+      .op = WEFT_OP_MATMUL, .input_count = 2, .inputs = ids, .name = WEFT_STR("packs")};
+  weft_layout layout = WEFT_LAYOUT_DENSE;
+  weft_status status =
+      weft_gpu_pack(g->device, &m->f.graph, &node, 1, &g->cpu.heap, out, &layout, &g->cpu.error);
+  if (!CHECK_OK(status, &g->cpu.error) || !CHECK(*out != NULL)) return NULL;
+  CHECK(layout >= WEFT_LAYOUT_GPU);
+  weft_array *array = &g->cpu.arrays[g->cpu.count++];
+  *array = (weft_array){.dtype = WEFT_F32,
+                        .rank = 2,
+                        .dims = {m->k, m->n},
+                        .strides = {m->n, 1},
+                        .elements = (uint64_t)(m->k * m->n),
+                        .layout = layout,
+                        .on_device = true,
+                        .memory = (*out)->memory};
+  return array;
+}
+
+static void check_weight(gpu_bench *g, const part *parts, uint32_t count, int64_t rows,
+                         weft_dtype dtype, bool all) {
+  model m;
+  weft_buffer *packed = NULL;
+  model_open(&m, parts, count, (handing)bench_below(&g->cpu, 3), bench_below(&g->cpu, 1000));
+  product p = {.attributes = &plain, .count = 2};
+  weft_array *b = bench_array(&g->cpu, WEFT_F32, 2, DIMS(m.k, m.n), BENCH_DENSE);
+  for (uint64_t i = 0; i < b->elements; i++) {
+    double w = m.dense[i % (uint64_t)m.n * (uint64_t)m.k + i / (uint64_t)m.n];
+    bench_set_f32(&g->cpu, b, i, (float)w);
+    if (w > p.magnitude || -w > p.magnitude) p.magnitude = w < 0 ? -w : w;
+  }
+  p.inputs[0] = bench_random(&g->cpu, dtype, 2, DIMS(rows, m.k), BENCH_ROWS);
+  p.inputs[1] = b;
+  p.y = bench_array(&g->cpu, dtype, 2, DIMS(rows, m.n), BENCH_DENSE);
+  p.packed = pack_weight(g, &m, &packed);
+  if (p.packed) check_variants(g, &p, all);
+  weft_buffer_release(&packed);
+  model_close(&m);
+  bench_clear(&g->cpu);
+}
+
+static const int64_t some_rows[] = {1, 2, 3, 4, 5, 33};
+
+/* Each number of bits with each length of block, in each form. */
+static void test_codes(gpu_bench *g) {
+  static const int64_t blocks[] = {16, 32, 64, 128, 48};
+  for (uint32_t round = 0; round < 60; round++) {
+    part p = {.dtype = WEFT_U8,
+              .bits = 2u << (round % 3),
+              .transposed = round % 2 == 0,
+              .form = (form)(round / 2 % 3),
+              .zeros = (zeros_kind)bench_below(&g->cpu, 4),
+              .scale_dtype = bench_below(&g->cpu, 2) ? WEFT_F32 : WEFT_F16,
+              .k = 1 + (int64_t)bench_below(&g->cpu, 300),
+              .n = 1 + (int64_t)bench_below(&g->cpu, 90),
+              .block = blocks[round % 5]};
+    if (p.bits == 8 && bench_below(&g->cpu, 2)) p.dtype = WEFT_I8;
+    if (round % 4 == 0) p.k = (p.k + 63) / 64 * 64;
+    check_weight(g, &p, 1, some_rows[round % 6], WEFT_F32, false);
+  }
+}
+
+static void test_code_variants(gpu_bench *g) {
+  for (uint32_t bits = 2; bits <= 8; bits *= 2)
+    for (uint32_t r = 0; r < 6; r += 2) {
+      part p = {.dtype = WEFT_U8,
+                .bits = bits,
+                .transposed = true,
+                .form = BLOCKS,
+                .zeros = r ? CODE_ZEROS : NO_ZEROS,
+                .scale_dtype = WEFT_F32,
+                .k = 288,
+                .n = 140,
+                .block = 32};
+      check_weight(g, &p, 1, some_rows[r], WEFT_F32, true);
+    }
+}
+
+static void test_float_weights(gpu_bench *g) {
+  for (uint32_t round = 0; round < 12; round++) {
+    part p = {.dtype = round % 3 == 0 ? WEFT_BF16 : WEFT_F16,
+              .k = 1 + (int64_t)bench_below(&g->cpu, 200),
+              .n = 16 + (int64_t)bench_below(&g->cpu, 90)};
+    if (round % 2) p.k = p.k / 8 * 8 + 8;
+    check_weight(g, &p, 1, some_rows[round % 6], round % 4 == 3 ? WEFT_F16 : WEFT_F32, round == 5);
+  }
+}
+
+/* Several parts side by side, which end within panels. */
+static void test_parts(gpu_bench *g) {
+  for (uint32_t round = 0; round < 6; round++) {
+    part p[3];
+    for (uint32_t i = 0; i < 3; i++)
+      p[i] = (part){.dtype = WEFT_U8,
+                    .bits = 4,
+                    .transposed = i != 1,
+                    .form = BLOCKS,
+                    .zeros = (zeros_kind)bench_below(&g->cpu, 4),
+                    .scale_dtype = bench_below(&g->cpu, 2) ? WEFT_F32 : WEFT_F16,
+                    .k = 96,
+                    .n = 1 + (int64_t)bench_below(&g->cpu, 60),
+                    .block = 32};
+    for (uint32_t i = 0; i < 3 && round % 3 == 2; i++)
+      p[i] = (part){.dtype = WEFT_F16, .k = 50, .n = p[i].n};
+    check_weight(g, p, 3, some_rows[round], WEFT_F32, false);
+  }
+}
+
+/* f32, and several matrices. */
+static void test_dense_weights(gpu_bench *g) {
+  for (uint32_t round = 0; round < 12; round++) {
+    model m;
+    weft_buffer *packed = NULL;
+    memset(&m, 0, sizeof m);
+    m.random = round + 5;
+    m.handing = (handing)(round % 3);
+    fixture_open(&m.f);
+    int64_t batch = 1 + round / 6, k = 1 + (int64_t)bench_below(&g->cpu, 120), n = 16 + 7 * round;
+    int64_t rows = some_rows[round % 6];
+    bool half = round % 4 == 3;
+    weft_dtype dtype = half ? WEFT_F16 : WEFT_F32;
+    product p = {.attributes = &plain, .count = 2, .magnitude = 2};
+    weft_array *b = bench_array(&g->cpu, WEFT_F32, 3, DIMS(batch, k, n), BENCH_DENSE);
+    uint8_t *bytes = new_bytes(&m, b->elements * 4);
+    for (uint64_t i = 0; i < b->elements; i++) {
+      float value = some_number(&m);
+      bench_set_f32(&g->cpu, b, i, value);
+      put_number(bytes, i, value, dtype);
+    }
+    m.weight = constant(&m, dtype, 3, b->dims, bytes);
+    m.k = k, m.n = n;
+    p.inputs[0] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, rows, k), BENCH_DENSE);
+    p.inputs[1] = b;
+    p.y = bench_array(&g->cpu, WEFT_F32, 3, DIMS(batch, rows, n), BENCH_DENSE);
+    weft_array *array = pack_weight(g, &m, &packed);
+    if (array) {
+      memcpy(array->dims, b->dims, sizeof array->dims);
+      array->rank = 3;
+      p.packed = array;
+      check_variants(g, &p, round == 1);
+    }
+    weft_buffer_release(&packed);
+    fixture_close(&m.f);
+    for (uint32_t i = 0; i < m.bytes_count; i++) free(m.bytes[i]);
+    bench_clear(&g->cpu);
+  }
+}
+
+int main(int argc, char **argv) {
+  static const gpu_test tests[] = {
+      GPU_TEST(test_shapes),  GPU_TEST(test_variants),      GPU_TEST(test_transposed),
+      GPU_TEST(test_batches), GPU_TEST(test_expressions),   GPU_TEST(test_no_k),
+      GPU_TEST(test_codes),   GPU_TEST(test_code_variants), GPU_TEST(test_float_weights),
+      GPU_TEST(test_parts),   GPU_TEST(test_dense_weights),
+  };
+  return gpu_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
