@@ -7,5 +7,6 @@ const weft_gpu_op weft_gpu_ops[WEFT_OP_COUNT] = {
     /* The total is known while planning, lengths in a run. */
     [WEFT_OP_APPEND] = {weft_gpu_prepare_append, weft_gpu_runs_append, weft_gpu_takes_append,
                         1u << 2 | 1u << 3},
+    [WEFT_OP_MATMUL] = {weft_gpu_prepare_matmul, weft_gpu_runs_matmul, weft_gpu_takes_matmul, 0},
     [WEFT_OP_VIEW] = {NULL, NULL, NULL, 0}, /* strides: never a step */
 };
