@@ -7,13 +7,23 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { argv, exit, stdout } from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { create } from "webgpu";
 import { GpuGlue } from "../../web/src/gpu.ts";
 import { describeDevice, openDevice } from "../../web/src/gpu_device.ts";
 
+/** The longest wait at once, as in the native driver: nothing may be pending at all. */
+const WAIT_MS = 1000;
+
 const gpu = create(["enable-dawn-features=allow_unsafe_apis"]);
-const { device, adapter } = await openDevice(gpu);
-const facts = await describeDevice(device, gpu.wgslLanguageFeatures, adapter);
+/** The device of all drivers, until a test destroys it. */
+let device, facts;
+async function open() {
+  const opened = await openDevice(gpu);
+  device = opened.device;
+  facts = await describeDevice(device, gpu.wgslLanguageFeatures, opened.adapter);
+}
+await open();
 console.log(`on ${facts.texts.filter(Boolean).join(", ")}: ${[...device.features].join()}`);
 
 const decoder = new TextDecoder();
@@ -22,8 +32,16 @@ async function run(file) {
   let memory;
   const glue = new GpuGlue(() => memory);
   const poll = async (handle, wait) => {
-    if (wait) await glue.settled(Number(handle));
+    if (wait) await Promise.race([glue.settled(Number(handle)), setTimeout(WAIT_MS)]);
     return glue.imports.poll(handle, 0);
+  };
+  const openGpu = async () => {
+    if (!device) await open();
+    return glue.open(device, facts);
+  };
+  const loseGpu = () => {
+    device.destroy();
+    device = undefined;
   };
   const { instance } = await WebAssembly.instantiate(readFileSync(file), {
     weft: { now_ms: () => performance.now(), may_sleep: () => 1 },
@@ -33,7 +51,8 @@ async function run(file) {
         stdout.write(
           decoder.decode(new Uint8Array(memory.buffer, Number(at), Number(length)).slice()),
         ),
-      open_gpu: () => glue.open(device, facts),
+      open_gpu: new WebAssembly.Suspending(openGpu),
+      lose_gpu: loseGpu,
     },
   });
   ({ memory } = instance.exports);

@@ -464,6 +464,8 @@ class Driver {
     for (let size = 0; at < words; at += size) {
       size = table[at]! >>> 8;
       const command = table[at]! & 255;
+      if (command < DISPATCH || command > TIME || !size || at + size > words)
+        throw new Error(`word ${at} of the table begins no command`);
       if (command === DISPATCH) {
         const pipeline = pipelines[table[at + 1]!]!;
         if (this.#arenaUsed + pipeline.arenaBytes > ARENA_BYTES) break;
@@ -493,6 +495,8 @@ class Driver {
   }
   #dispatch(pass: GPUComputePassEncoder, pipeline: Pipeline, at: number, size: number): void {
     const table = this.#table;
+    if (size !== 6 + pipeline.paramWords)
+      throw new Error(`a dispatch has ${size - 6} parameters and not ${pipeline.paramWords}`);
     const group = this.#groups.items[table[at + 2]!]!;
     if (pipeline.arenaBytes) {
       const to = this.#arenaUsed / 4 - 6;
@@ -509,8 +513,9 @@ class Driver {
   /** The timestamp that ends the pass which begins at word `at`; -1: none does. */
   #timeAfter(at: number, words: number): number {
     if (!this.#times) return -1;
-    while (at < words && (this.#table[at]! & 255) === DISPATCH) at += this.#table[at]! >>> 8;
-    return at < words && (this.#table[at]! & 255) === TIME ? this.#table[at + 1]! : -1;
+    const table = this.#table;
+    while (at < words && (table[at]! & 255) === DISPATCH) at += Math.max(table[at]! >>> 8, 1);
+    return at < words && (table[at]! & 255) === TIME ? table[at + 1]! : -1;
   }
   #beginPass(encoder: GPUCommandEncoder, first: number, last: number): GPUComputePassEncoder {
     if (!this.#times || (first < 0 && last < 0)) return encoder.beginComputePass();

@@ -48,6 +48,9 @@ const wantedLimits = [
   "maxImmediateSize",
 ];
 
+/** Buffers are multiples of 16 bytes. */
+const inSixteens = (bytes: number) => bytes - (bytes % 16);
+
 const MATRICES_MOST = 8;
 /** weft_dtype. */
 const dtypes: Record<string, number> = { f32: 1, u8: 2, i8: 3, i32: 6, f16: 10, u32: 12 };
@@ -112,8 +115,8 @@ export async function describeDevice(
     limits.maxComputeWorkgroupSizeZ,
     limits.maxComputeWorkgroupsPerDimension,
     limits.maxStorageBuffersPerShaderStage,
-    limits.maxBufferSize,
-    limits.maxStorageBufferBindingSize,
+    inSixteens(limits.maxBufferSize),
+    inSixteens(limits.maxStorageBufferBindingSize),
     matrices.length,
   ];
   for (const { componentType, resultComponentType, M, N, K } of matrices)

@@ -8,11 +8,18 @@
 
 /* A number for weft_gpu_web_open. */
 __attribute__((import_module("test"), import_name("open_gpu"))) uint32_t test_open_gpu(void);
+/* Destroys the device; the next driver gets another. */
+__attribute__((import_module("test"), import_name("lose_gpu"))) void test_lose_gpu(void);
 
 weft_status weft_gpu_native_open(weft_heap *heap, const char *adapter, weft_gpu_driver **out,
                                  weft_error *error) {
   (void)adapter;
   return weft_gpu_web_open(heap, test_open_gpu(), out, error);
+}
+
+void weft_gpu_native_lose(weft_gpu_driver *driver) {
+  (void)driver;
+  test_lose_gpu();
 }
 
 int main(int argc, char **argv);
@@ -34,10 +41,34 @@ void *malloc(size_t bytes) {
 void *calloc(size_t count, size_t bytes) {
   return memset(malloc(count * bytes), 0, count * bytes);
 }
+void *aligned_alloc(size_t alignment, size_t bytes) {
+  return alignment <= SIZE_BYTES ? malloc(bytes) : NULL;
+}
 void free(void *memory) {
   weft_allocator allocator = weft_host_allocator();
   size_t *block = memory ? (size_t *)(void *)((char *)memory - SIZE_BYTES) : NULL;
   if (block) allocator.release(allocator.user, block, *block);
+}
+
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+long long strtoll(const char *text, char **end, int base) {
+  (void)end, (void)base;
+  long long value = 0;
+  for (const char *c = text + (*text == '-'); is_digit(*c); c++) value = 10 * value + (*c - '0');
+  return *text == '-' ? -value : value;
+}
+float strtof(const char *text, char **end) {
+  (void)end;
+  const char *c = text + (*text == '-');
+  double digits = 0, scale = 1;
+  for (; is_digit(*c); c++) digits = 10 * digits + (*c - '0');
+  for (c += *c == '.'; is_digit(*c); c++, scale *= 10) digits = 10 * digits + (*c - '0');
+  long long exponent = *c == 'e' ? strtoll(c + 1, NULL, 10) : 0;
+  for (; exponent < 0; exponent++) scale *= 10;
+  for (; exponent > 0; exponent--) digits *= 10;
+  return (float)(*text == '-' ? -digits / scale : digits / scale);
 }
 
 char *getenv(const char *name) {

@@ -7,7 +7,11 @@
 
 void *malloc(size_t bytes);
 void *calloc(size_t count, size_t bytes);
+void *aligned_alloc(size_t alignment, size_t bytes); /* up to 64 */
 void free(void *memory);
+/* Decimal numbers alone; `end` is NULL. */
+long long strtoll(const char *text, char **end, int base);
+float strtof(const char *text, char **end);
 /* There is none. */
 char *getenv(const char *name);
 
