@@ -112,7 +112,9 @@ static void expire(weft_session *session, weft_cache *cache) {
 static void claim(weft_session *session, weft_cache *cache) {
   const weft_tensor *past = session->fed[cache->input];
   weft_storage *storage = past->storage;
-  if (!past->is_view || storage->session != session || storage->claimed) return;
+  if (!past->is_view || storage->session != session || storage->claimed ||
+      (storage->device != NULL) != cache->on_device)
+    return;
   bool alone = references(storage) == 1;
   if (!alone && past->dims[2] != storage->rows) return;
   storage->claimed = true;

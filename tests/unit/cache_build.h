@@ -16,6 +16,8 @@
 #include "run/session.h"
 #include "tests/unit/opt_build.h"
 
+#include "tests/unit/device_fake.h"
+
 enum { LAYERS_MAX = 12, CACHES_MAX = 2 * LAYERS_MAX, ROWS_MAX = 700 };
 
 /* An allocator that counts, fails on request, and knows what is out. */
@@ -43,12 +45,36 @@ typedef struct decoder_options {
   bool total;   /* append is told the total, by shape arithmetic */
 } decoder_options;
 
+/* Not 0: sessions are opened on a fake device, split by this seed. */
+static uint64_t fake_seed;
+
+/* Whether some nodes run on the host that could run on the device. */
+static inline bool fake_splits(uint64_t seed) {
+  return seed > 0 && seed % 3 == 0;
+}
+
+/* A device of many: it refuses some nodes or none, and answers soon or late. */
+static inline weft_status open_fake(void *user, weft_device *host,
+                                    const weft_session_options *options, weft_heap *heap,
+                                    weft_device **out, weft_error *error) {
+  (void)options, (void)heap, (void)error;
+  fake *f = *(fake **)user = fake_open(host);
+  f->seed = fake_seed;
+  f->refuses = fake_splits(fake_seed) ? (uint32_t)(fake_seed % 7) : 0;
+  f->pending = fake_seed % 4;
+  f->dense_only = fake_seed % 5 == 1;
+  f->device.small_bytes = fake_seed % 2 ? 0 : 256;
+  *out = &f->device;
+  return WEFT_OK;
+}
+
 typedef struct decoder {
   counter memory;
   weft_runtime *runtime;
   fixture f;
   weft_model *model;
   weft_session *session;
+  fake *device; /* the session's; NULL: the CPU */
   weft_error error;
   decoder_options options;
   char names[2 * CACHES_MAX][16];
@@ -132,7 +158,31 @@ static inline void decoder_open(decoder *d, decoder_options options, uint64_t me
   weft_heap_init(&d->model->heap, NULL, &d->runtime->heap, 0);
   d->model->file.graph = d->f.graph;
   weft_session_options session = {.memory_limit = memory_limit};
-  CHECK_OK(weft_session_open(d->model, &session, &d->session, &d->error), &d->error);
+  CHECK_OK(weft_session_open_device(d->model, &session, fake_seed ? open_fake : NULL, &d->device,
+                                    &d->session, &d->error),
+           &d->error);
+}
+
+/* Runs to the end. */
+static inline weft_status run_session(weft_session *session, const weft_run_options *options,
+                                      const weft_binding *inputs, size_t input_count,
+                                      weft_binding *outputs, size_t output_count,
+                                      weft_error *error) {
+  weft_status status =
+      weft_session_run(session, options, inputs, input_count, outputs, output_count, error);
+  while (status == WEFT_PENDING) {
+    CHECK_OK(weft_session_poll(session, true, error), error);
+    status = weft_session_resume(session, error);
+  }
+  return status;
+}
+
+/* The elements, fetched where they are on the device. */
+static inline void *data_of(weft_tensor *tensor) {
+  weft_status status;
+  while ((status = weft_tensor_fetch(tensor, NULL)) == WEFT_PENDING)
+    CHECK(weft_tensor_data(tensor) == NULL);
+  return status == WEFT_OK ? weft_tensor_data(tensor) : NULL;
 }
 
 static inline void decoder_close(decoder *d) {
@@ -193,7 +243,7 @@ static inline bool is_near(float a, float b) {
 
 /* A cache's first `rows` rows of batch 0 are those of the history. */
 static inline bool cache_is(const history *h, int64_t number, weft_tensor *cache, int64_t rows) {
-  const float *data = weft_tensor_data(cache);
+  const float *data = data_of(cache);
   const int64_t *dims = weft_tensor_dims(cache);
   if (!CHECK_INT(dims[2], rows) || !CHECK(data != NULL || rows == 0)) return false;
   for (int64_t head = 0; head < dims[1]; head++)
@@ -270,8 +320,8 @@ static inline weft_status run_step(decoder *d, weft_session *session, const hist
     inputs[2 + c] = (weft_binding){d->names[2 * c], from->at[c]};
     outputs[1 + c] = (weft_binding){d->names[2 * c + 1], NULL};
   }
-  weft_status status = weft_session_run(session, options, inputs, (size_t)(2 + count), outputs,
-                                        (size_t)(1 + count), &d->error);
+  weft_status status = run_session(session, options, inputs, (size_t)(2 + count), outputs,
+                                   (size_t)(1 + count), &d->error);
   if (status != WEFT_OK) return status;
   const float *y = weft_tensor_data(outputs[0].tensor);
   for (int64_t i = 0; i < step * width; i++)

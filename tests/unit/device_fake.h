@@ -20,14 +20,18 @@ typedef struct fake_read {
   uint32_t pending;
 } fake_read;
 
-typedef struct fake {
+typedef struct fake_memory {
+  uint8_t *data;
+  uint64_t bytes;
+} fake_memory;
+
+typedef struct fake fake;
+struct fake {
   weft_device device; /* first */
   weft_device *host;
-  struct {
-    uint8_t *data;
-    uint64_t bytes;
-  } memories[FAKE_MEMORIES]; /* by number */
-  uint32_t memory_count;     /* open now */
+  fake *store;                         /* whose memory it has: its own, or that of another one */
+  fake_memory memories[FAKE_MEMORIES]; /* by number */
+  uint32_t memory_count;               /* open now */
   uint64_t memory_bytes;
 
   uint64_t seed;    /* of what it refuses */
@@ -42,7 +46,7 @@ typedef struct fake {
   const weft_step *waiting[FAKE_STEPS]; /* steps of the running run, to be submitted */
   uint32_t waiting_count, ready_pending;
   fake_read reads[FAKE_READS]; /* by number, from 1 */
-} fake;
+};
 
 static inline fake *fake_of(const weft_device *device) {
   return (fake *)(uintptr_t)device;
@@ -60,28 +64,28 @@ static inline weft_status fake_memory_open(const weft_device *device, uint64_t b
   fake *f = fake_of(device);
   WEFT_TRY(fake_call(f, error));
   uint32_t id = 1;
-  while (f->memories[id].data) id++;
-  f->memories[id].bytes = weft_align_up(bytes + 1, 16);
-  f->memories[id].data = calloc(1, f->memories[id].bytes);
-  f->memory_count++;
-  f->memory_bytes += f->memories[id].bytes;
+  while (f->store->memories[id].data) id++;
+  f->store->memories[id].bytes = weft_align_up(bytes + 1, 16);
+  f->store->memories[id].data = calloc(1, f->store->memories[id].bytes);
+  f->store->memory_count++;
+  f->store->memory_bytes += f->store->memories[id].bytes;
   *out = id;
   return WEFT_OK;
 }
 
 static inline void fake_memory_close(const weft_device *device, weft_memory memory) {
   fake *f = fake_of(device);
-  if (!memory || !CHECK(f->memories[memory].data != NULL)) return;
-  free(f->memories[memory].data);
-  f->memories[memory].data = NULL;
-  f->memory_count--;
-  f->memory_bytes -= f->memories[memory].bytes;
+  if (!memory || !CHECK(f->store->memories[memory].data != NULL)) return;
+  free(f->store->memories[memory].data);
+  f->store->memories[memory].data = NULL;
+  f->store->memory_count--;
+  f->store->memory_bytes -= f->store->memories[memory].bytes;
 }
 
 static inline bool fake_range_is_good(const fake *f, weft_memory memory, uint64_t offset,
                                       uint64_t length) {
-  return CHECK(memory && f->memories[memory].data) && CHECK(offset % 4 == 0) &&
-         CHECK(offset + length <= f->memories[memory].bytes);
+  return CHECK(memory && f->store->memories[memory].data) && CHECK(offset % 4 == 0) &&
+         CHECK(offset + length <= f->store->memories[memory].bytes);
 }
 
 static inline weft_status fake_memory_write(const weft_device *device, weft_memory memory,
@@ -90,7 +94,7 @@ static inline weft_status fake_memory_write(const weft_device *device, weft_memo
   fake *f = fake_of(device);
   WEFT_TRY(fake_call(f, error));
   if (fake_range_is_good(f, memory, offset, length))
-    memcpy(f->memories[memory].data + offset, bytes, length);
+    memcpy(f->store->memories[memory].data + offset, bytes, length);
   return WEFT_OK;
 }
 
@@ -102,7 +106,8 @@ static inline weft_status fake_memory_copy(const weft_device *device, weft_memor
   CHECK(length % 4 == 0 && from != to);
   if (fake_range_is_good(f, from, from_offset, length) &&
       fake_range_is_good(f, to, to_offset, length))
-    memcpy(f->memories[to].data + to_offset, f->memories[from].data + from_offset, length);
+    memcpy(f->store->memories[to].data + to_offset, f->store->memories[from].data + from_offset,
+           length);
   return WEFT_OK;
 }
 
@@ -116,7 +121,7 @@ static inline weft_status fake_start_read(const weft_device *device, weft_memory
   f->reads[id] = (fake_read){.open = true, .to = to, .length = length, .pending = f->pending};
   f->reads[id].bytes = malloc(length + 1);
   if (fake_range_is_good(f, memory, offset, length))
-    memcpy(f->reads[id].bytes, f->memories[memory].data + offset, length);
+    memcpy(f->reads[id].bytes, f->store->memories[memory].data + offset, length);
   *out = id;
   return WEFT_OK;
 }
@@ -151,7 +156,7 @@ static inline weft_status fake_upload(const weft_device *device, const weft_valu
   weft_status status = fake_call(fake_of(device), error);
   if (status == WEFT_OK)
     status = weft_buffer_read(value->data, 0, value->data->bytes,
-                              fake_of(device)->memories[memory].data, error);
+                              fake_of(device)->store->memories[memory].data, error);
   if (status != WEFT_OK) {
     fake_memory_close(device, memory);
     return status;
@@ -192,7 +197,9 @@ static inline bool fake_takes(const weft_device *device, const weft_node *node, 
                               const weft_array *array) {
   const fake *f = fake_of(device);
   if (array->layout != WEFT_LAYOUT_DENSE || weft_array_is_dense(array)) return true;
-  return array->on_device && !f->dense_only && f->host->takes(f->host, node, input, array);
+  bool caches = node->op == WEFT_OP_ATTENTION || node->op == WEFT_OP_APPEND; /* as they lie */
+  return array->on_device && (!f->dense_only || caches) &&
+         f->host->takes(f->host, node, input, array);
 }
 
 /* A step of the device as one of the CPU's: arrays whose places it finds when it runs. */
@@ -205,7 +212,7 @@ typedef struct fake_state {
 
 static inline void fake_translate(const fake *f, const weft_array *from, weft_array *to) {
   *to = *from;
-  if (from->memory) to->constant = f->memories[from->memory].data + from->offset;
+  if (from->memory) to->constant = f->store->memories[from->memory].data + from->offset;
 }
 
 static inline weft_status fake_prepare(const weft_device *device, weft_step *step,
@@ -268,7 +275,7 @@ typedef struct fake_run {
 static inline weft_status fake_detach(void *user, uint32_t slot, weft_error *error) {
   fake_run *run = user;
   WEFT_TRY(run->execution->detach(run->execution->detach_user, slot, error));
-  run->bases[slot] = run->f->memories[run->execution->memories[slot]].data;
+  run->bases[slot] = run->f->store->memories[run->execution->memories[slot]].data;
   return WEFT_OK;
 }
 
@@ -302,10 +309,10 @@ static inline weft_status fake_run_step(fake *f, const weft_execution *execution
     fake_translate(f, from, state->arrays[i]);
     if (!from->on_device && !from->constant) state->arrays[i]->constant = state->host_bytes[i];
     if (from->on_device && !from->memory)
-      run.bases[from->slot] = f->memories[execution->memories[from->slot]].data;
+      run.bases[from->slot] = f->store->memories[execution->memories[from->slot]].data;
   }
   if (step->scratch_bytes > 0)
-    run.bases[WEFT_SLOT_ARENA] = f->memories[execution->memories[step->scratch_slot]].data;
+    run.bases[WEFT_SLOT_ARENA] = f->store->memories[execution->memories[step->scratch_slot]].data;
   weft_execution inner = {.runtime = execution->runtime, .bases = run.bases, .detach_user = &run};
   if (execution->detach) inner.detach = fake_detach;
   return state->inner.run(&state->inner, &inner, error);
@@ -378,11 +385,18 @@ static inline bool fake_reads_host(const weft_step *step) {
   return false;
 }
 
+static inline weft_status fake_interrupted(const weft_execution *execution, weft_error *error) {
+  if (execution->cancel && atomic_load(execution->cancel))
+    return weft_fail(error, WEFT_CANCELLED, "the run was cancelled");
+  if (execution->deadline_ns && weft_now_ns(execution->runtime) >= execution->deadline_ns)
+    return weft_fail(error, WEFT_TIMED_OUT, "the run's time limit has passed");
+  return WEFT_OK;
+}
+
 static inline weft_status fake_steps(fake *f, weft_execution *execution, weft_error *error) {
   for (; execution->next_step < execution->plan->step_count; execution->next_step++) {
     const weft_step *step = &execution->plan->steps[execution->next_step];
-    if (execution->cancel && atomic_load(execution->cancel))
-      return weft_fail(error, WEFT_CANCELLED, "the run was cancelled");
+    WEFT_TRY(fake_interrupted(execution, error));
     if (weft_step_crosses(step)) {
       WEFT_TRY(fake_cross(f, execution, step, error));
       continue;
@@ -394,8 +408,7 @@ static inline weft_status fake_steps(fake *f, weft_execution *execution, weft_er
       WEFT_TRY(step->run(step, execution, error));
   }
   WEFT_TRY(fake_submit(f, execution, true, error));
-  if (execution->cancel && atomic_load(execution->cancel))
-    return weft_fail(error, WEFT_CANCELLED, "the run was cancelled");
+  WEFT_TRY(fake_interrupted(execution, error));
   return fake_finish_reads(f, false, error);
 }
 
@@ -433,6 +446,7 @@ static inline void fake_close(weft_device *device) {
 static inline fake *fake_open(weft_device *host) {
   fake *f = calloc(1, sizeof *f);
   f->host = host;
+  f->store = f;
   f->refused = WEFT_OP_COUNT;
   f->fail_status = WEFT_OUT_OF_MEMORY;
   f->device = (weft_device){

@@ -77,7 +77,7 @@ static inline weft_status run_fake_plan(machine *m, const weft_plan *plan, run_r
   while ((status = m->device->execute(m->device, &execution, &m->error)) == WEFT_PENDING) continue;
   for (uint32_t i = 0; i < plan->output_count; i++)
     if (s.memories[outputs + i])
-      memcpy(out->data[i], f->memories[s.memories[outputs + i]].data, out->bytes[i]);
+      memcpy(out->data[i], f->store->memories[s.memories[outputs + i]].data, out->bytes[i]);
   for (uint32_t i = 0; i < outputs; i++) free(s.bases[i]);
   for (uint32_t i = 0; i < pieces + plan->pool_count; i++)
     m->device->memory_close(m->device, s.memories[i]);
