@@ -6,7 +6,8 @@
  * final NUL. Sizes of files are doubles: exact to 2^53, and free of BigInts. */
 #include "base/memory.h"
 #include "base/text.h"
-#include "gpu/gpu.h"
+#include "gpu/commands.h"
+#include "gpu/internal.h"
 #include "run/tensor.h"
 #include "wasm/context.h"
 #include "weft/weft_llm.h"
@@ -262,6 +263,14 @@ EXPORT(web_gpu_open) weft_gpu *web_gpu_open(web_context *context, uint32_t handl
 EXPORT(web_gpu_close) void web_gpu_close(weft_gpu *gpu) {
   weft_gpu_release(&gpu);
 }
+EXPORT(web_gpu_describe) const char *web_gpu_describe(const weft_gpu *gpu) {
+  return weft_gpu_description(gpu);
+}
+/* Forgets a buffer of JavaScript's own, which it had given a number. */
+EXPORT(web_gpu_forget) void web_gpu_forget(weft_gpu *gpu, uint32_t buffer) {
+  weft_group_forget(gpu->groups, buffer);
+  gpu->driver->buffer_close(gpu->driver, buffer);
+}
 
 /* ---- sessions ------------------------------------------------------------------------------ */
 
@@ -284,6 +293,11 @@ weft_session *web_session_open(web_context *context, weft_model *model, weft_gpu
   weft_warm_up(context, model);
   weft_session_open(model, &options, &session, &context->error);
   return session;
+}
+/* WEFT_PENDING until the GPU's kernels are compiled. */
+EXPORT(web_session_prepare)
+int web_session_prepare(web_context *context, weft_session *session) {
+  return weft_session_prepare(session, &context->error);
 }
 EXPORT(web_session_close) void web_session_close(weft_session *session) {
   weft_session_close(&session);
@@ -358,13 +372,34 @@ EXPORT(web_tensor_close) void web_tensor_close(weft_tensor *tensor) {
   weft_tensor_close(&tensor);
 }
 
+/* Tensors in a GPU's memory: by the driver's number of the buffer, 0 where a cache lies in it or it
+ * is none of a GPU's. */
+EXPORT(web_tensor_on_device) int web_tensor_on_device(const weft_tensor *tensor) {
+  return weft_tensor_on_device(tensor);
+}
+EXPORT(web_tensor_memory) uint32_t web_tensor_memory(const weft_tensor *tensor) {
+  return tensor->is_view ? 0 : weft_tensor_memory(tensor);
+}
+/* WEFT_PENDING until web_tensor_data finds the elements. */
+EXPORT(web_tensor_fetch) int web_tensor_fetch(web_context *context, weft_tensor *tensor) {
+  return weft_tensor_fetch(tensor, &context->error);
+}
+EXPORT(web_tensor_wrap_memory)
+weft_tensor *web_tensor_wrap_memory(web_context *context, weft_session *session, int dtype,
+                                    const int64_t *dims, size_t rank, uint32_t memory) {
+  weft_tensor *tensor = NULL;
+  weft_tensor_wrap_memory(session, (weft_dtype)dtype, dims, rank, memory, &tensor, &context->error);
+  return tensor;
+}
+
 /* The bindings are pairs of pointers (name, tensor) that JavaScript writes; outputs' tensors are
- * written back. */
+ * written back. `on_device`: by output, whether it stays in the GPU's memory. */
 EXPORT(web_session_run)
 int web_session_run(web_context *context, weft_session *session, const weft_binding *inputs,
                     size_t input_count, weft_binding *outputs, size_t output_count,
-                    double time_limit_ms) {
-  weft_run_options options = {.time_limit_ns = (uint64_t)(time_limit_ms * 1e6)};
+                    const bool *on_device, double time_limit_ms) {
+  weft_run_options options = {.time_limit_ns = (uint64_t)(time_limit_ms * 1e6),
+                              .outputs_on_device = on_device};
   return weft_session_run(session, &options, inputs, input_count, outputs, output_count,
                           &context->error);
 }

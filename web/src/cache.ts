@@ -5,8 +5,8 @@ import { Tensor } from "onnxruntime-common";
 import type { Core } from "./core.js";
 import { arrayFromBytes } from "./data.js";
 
-/** A handle on a cache (weft_tensor_share), let go when its tensor is read, disposed of, lost. */
-class Share {
+/** A handle (weft_tensor_share), let go when its tensor is read, disposed of or lost. */
+export class Share {
   readonly core: Core;
   readonly dims: readonly number[];
   #handle: number;
@@ -15,6 +15,11 @@ class Share {
     this.core = core;
     this.dims = [...dims];
     this.#handle = handle;
+  }
+  /** The handle to feed for a tensor of these extents; 0 where it is no such one of this core. */
+  fits(core: Core, dims: readonly number[]): number {
+    if (this.core !== core || dims.length !== this.dims.length) return 0;
+    return dims.every((dim, i) => dim === this.dims[i]) ? this.handle : 0;
   }
   /** 0 once it is let go. */
   get handle(): number {
@@ -38,7 +43,7 @@ class Share {
 }
 
 /** The shares of tensors that nobody disposed of. */
-const forgotten = new FinalizationRegistry<Share>((share) => share.release());
+export const forgotten = new FinalizationRegistry<Share>((share) => share.release());
 
 /** The types of which onnxruntime-common makes a tensor without data. */
 export function canStay(type: Tensor.Type): boolean {
@@ -46,7 +51,7 @@ export function canStay(type: Tensor.Type): boolean {
 }
 
 /** What onnxruntime-common's types hide of its class. */
-const Base = Tensor as unknown as new (parameters: object) => Tensor;
+export const Base = Tensor as unknown as new (parameters: object) => Tensor;
 
 /**
  * A tensor over a handle, which it takes over. It says that it lies on the CPU, as it can be read
@@ -75,10 +80,6 @@ export class CacheTensor extends Base {
 
   /** The handle to feed for a tensor that is still a cache of this core, as it came out; else 0. */
   static handle(core: Core, tensor: object): number {
-    if (!(#share in tensor)) return 0;
-    const { dims } = tensor;
-    const share = tensor.#share;
-    if (share?.core !== core || dims.length !== share.dims.length) return 0;
-    return share.dims.every((dim, i) => dim === dims[i]) ? share.handle : 0;
+    return #share in tensor ? (tensor.#share?.fits(core, tensor.dims) ?? 0) : 0;
   }
 }

@@ -27,16 +27,23 @@ const signatures = {
   web_model_close: "p:v",
   web_gpu_open: "pn:p",
   web_gpu_close: "p:v",
+  web_gpu_describe: "p:p",
+  web_gpu_forget: "pn:v",
   web_session_open: "ppppnnnn:p",
+  web_session_prepare: "pp:n",
   web_session_close: "p:v",
   web_session_memory: "pn:n",
   web_session_dump: "ppn:p",
   web_session_profile: "pp:p",
-  web_session_run: "ppppppn:n",
+  web_session_run: "pppppppn:n",
   web_session_resume: "pp:n",
   web_tensor_size: ":p",
   web_tensor_wrap: "ppnpppp:n",
   web_tensor_is_view: "p:n",
+  web_tensor_on_device: "p:n",
+  web_tensor_memory: "p:n",
+  web_tensor_fetch: "pp:n",
+  web_tensor_wrap_memory: "ppnppn:p",
   web_tensor_share: "pp:p",
   web_tensor_close: "p:v",
   web_tensor_dtype: "p:n",
@@ -88,9 +95,16 @@ export interface MemoryUse {
 export interface CoreGpu {
   /** weft_gpu. */
   at: number;
-  /** Resolves when what was pending on the GPU may not be any more; ask right after that answer. */
-  settled(): Promise<void>;
+  description: string;
+  /** Calls until the answer is another one than "pending", and checks that. */
+  finish(call: () => number): Promise<void>;
+  /** A number for a buffer that JavaScript has made, until web_gpu_forget. */
+  adopt(buffer: GPUBuffer): number;
+  buffer(number: number): GPUBuffer;
 }
+
+/** weft_status. */
+const PENDING = 1;
 
 const INITIAL_PAGES = 64;
 
@@ -254,7 +268,20 @@ export class Core {
     if (known) return known;
     const handle = this.#glue.open(device, facts);
     const at = this.check(this.call.web_gpu_open(this.context, handle));
-    const gpu = { at, settled: () => this.#glue.settled(handle) };
+    const gpu: CoreGpu = {
+      at,
+      description: this.text(this.call.web_gpu_describe(at)),
+      finish: async (call) => {
+        let status = call();
+        while (status === PENDING) {
+          await this.#glue.settled(handle);
+          status = call();
+        }
+        this.checkStatus(status);
+      },
+      adopt: (buffer) => this.#glue.adopt(handle, buffer),
+      buffer: (number) => this.#glue.buffer(handle, number),
+    };
     this.#gpus.set(device, gpu);
     void device.lost.then(() => {
       this.#gpus.delete(device);

@@ -138,7 +138,9 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
           ),
         );
       });
-      return new CoreSession(core, session, gpu, JSON.parse(description) as Description);
+      const { preferredOutputLocation } = options;
+      const described = JSON.parse(description) as Description;
+      return new CoreSession(core, session, described, gpu, preferredOutputLocation);
     } catch (error) {
       if (session && !core.trap) call.web_session_close(session);
       throw error;
@@ -180,6 +182,10 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
       const model = await finishModel(core, loading, loader);
       loader = 0;
       const session = openSession(core, loading, model);
+      await session.prepare().catch(async (error: unknown) => {
+        await session.dispose();
+        throw error;
+      });
       if (weightBytes >= THREADS_FROM_BYTES) await core.threads?.begun(THREADS_MS);
       return session;
     }

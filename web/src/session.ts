@@ -53,10 +53,19 @@ export class InferenceSession extends Base {
     if (this.#handler instanceof CoreSession) return this.#handler;
     throw new Error("weft: another backend runs this session");
   }
-  /** Weft: the wasm file in use, the threads that work, and the memory of everything on it. */
-  get runtime(): { tier: string; threads: number } & MemoryUse {
-    const { core } = this.#core;
-    return { tier: core.tier, threads: core.threads?.count ?? 1, ...core.memoryUse() };
+  /**
+   * Weft: the wasm file in use, the threads that work, the GPU, and the memory of everything on the
+   * wasm file.
+   */
+  get runtime(): { tier: string; threads: number; gpu?: string } & MemoryUse {
+    const { core, gpu } = this.#core;
+    const threads = core.threads?.count ?? 1;
+    return {
+      tier: core.tier,
+      threads,
+      ...(gpu && { gpu: gpu.description }),
+      ...core.memoryUse(),
+    };
   }
   /** Weft: metadata_props of the model. */
   get modelMetadata(): Readonly<Record<string, string>> {
