@@ -19,15 +19,18 @@ static rig *r;
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
+static weft_status open_driver(rig *rig, const char *adapter) {
+  return rig->executes
+             ? weft_gpu_native_open(&rig->heap, adapter, &rig->driver, &rig->error)
+             : weft_gpu_null_open(&rig->heap, NULL, &rig->counts, &rig->driver, &rig->error);
+}
+
 static bool open_rig(rig *rig, const char *adapter, bool executes) {
   memset(rig, 0, sizeof *rig);
   weft_allocator allocator = weft_host_allocator();
   weft_heap_init(&rig->heap, &allocator, NULL, 0);
   rig->executes = executes;
-  weft_status status =
-      executes ? weft_gpu_native_open(&rig->heap, adapter, &rig->driver, &rig->error)
-               : weft_gpu_null_open(&rig->heap, NULL, &rig->counts, &rig->driver, &rig->error);
-  return CHECK_OK(status, &rig->error);
+  return CHECK_OK(open_driver(rig, adapter), &rig->error);
 }
 
 static void close_rig(rig *rig) {
@@ -541,7 +544,8 @@ static weft_status scenario(rig *rig) {
   add_copy(buffers[0], 0, buffers[1], 8, 8);
   WEFT_TRY(submit());
   WEFT_TRY(read_back(rig, buffers[1], 0, 16, words));
-  return words[0] == 0 && words[3] == 2 ? WEFT_OK : WEFT_INVALID_DATA;
+  uint32_t computed = rig->executes ? 2 : 0;
+  return words[0] == computed && words[3] == 2 ? WEFT_OK : WEFT_INVALID_DATA;
 }
 
 /* Call n fails, for each n; the answer must be this failure, and nothing may stay open. */
@@ -571,6 +575,25 @@ static void test_calls_failing(void) {
   check_calls_failing(WEFT_INTERNAL);
   check_calls_failing(WEFT_OUT_OF_MEMORY);
   check_calls_failing(WEFT_DEVICE_LOST);
+}
+
+/* Memory of the host's up to ever higher limits, until it suffices. */
+static void test_memory(const char *adapter, bool executes) {
+  weft_status status = WEFT_OUT_OF_MEMORY;
+  uint32_t refused = 0;
+  for (uint64_t limit = 64; status != WEFT_OK && limit < 1 << 24; limit += limit / 8 + 32) {
+    rig small = {.executes = executes};
+    r = &small;
+    commands.count = 0;
+    weft_allocator allocator = weft_host_allocator();
+    weft_heap_init(&small.heap, &allocator, NULL, limit);
+    status = open_driver(r, adapter);
+    if (status == WEFT_OK) status = scenario(r);
+    CHECK(status == WEFT_OK || status == WEFT_LIMIT_EXCEEDED);
+    refused += status != WEFT_OK;
+    close_rig(r);
+  }
+  CHECK(status == WEFT_OK && refused > 8);
 }
 
 /* ---- main ------------------------------------------------------------------------------------ */
@@ -614,10 +637,12 @@ int main(int argc, char **argv) {
   const char *adapter = argc > 1 ? argv[1] : getenv("WEFT_GPU_ADAPTER");
   run_tests("null", false);
   CHECK_RUN(test_calls_failing);
+  test_memory("null", false);
   if (!adapter || strcmp(adapter, "null") != 0) {
     run_tests(adapter, true);
 #ifndef __wasm__
     test_lost(adapter);
+    test_memory(adapter, true);
 #endif
   }
   return check_result();
