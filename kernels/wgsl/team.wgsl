@@ -18,17 +18,41 @@ fn is_nan(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
-fn team_join(a: f32, b: f32, is_max: bool) -> f32 {
-  return select(a + b, max(a, b), is_max);
+// What a fold makes of two. With SPREAD a NaN stays the largest and the smallest, which WGSL's own
+// functions do not promise.
+const SUM = 0u;
+const MAX = 1u;
+const MIN = 2u;
+const PRODUCT = 3u;
+fn team_join(a: f32, b: f32, fold: u32) -> f32 {
+  if (fold == SUM) { return a + b; }
+  if (fold == PRODUCT) { return a * b; }
+#if SPREAD
+  if (is_nan(a)) { return a; }
+  return select(b, a, select((a < b), (a > b), fold == MAX));
+#else
+  return select(min(a, b), max(a, b), fold == MAX);
+#end
 }
-fn team_fold(v: f32, lane: u32, slot: u32, is_max: bool) -> f32 {
 #if SUBGROUPS
-  let part = select(subgroupAdd(v), subgroupMax(v), is_max);
+fn subgroup_fold(v: f32, fold: u32) -> f32 {
+  if (fold == SUM) { return subgroupAdd(v); }
+  if (fold == PRODUCT) { return subgroupMul(v); }
+#if SPREAD
+  if (subgroupAny(is_nan(v))) { return subgroupAdd(v); } // some NaN
+#end
+  if (fold == MAX) { return subgroupMax(v); }
+  return subgroupMin(v);
+}
+#end
+fn team_fold(v: f32, lane: u32, slot: u32, fold: u32) -> f32 {
+#if SUBGROUPS
+  let part = subgroup_fold(v, fold);
   if (subgroup_lane == 0u) { team_parts[slot * WORKGROUP + lane / subgroup_lanes] = part; }
   workgroupBarrier();
   var r = team_parts[slot * WORKGROUP];
   for (var i = 1u; i < (WORKGROUP + subgroup_lanes - 1u) / subgroup_lanes; i++) {
-    r = team_join(r, team_parts[slot * WORKGROUP + i], is_max);
+    r = team_join(r, team_parts[slot * WORKGROUP + i], fold);
   }
 #else
   let first = slot * WORKGROUP + lane / TEAM * TEAM;
@@ -39,25 +63,25 @@ fn team_fold(v: f32, lane: u32, slot: u32, is_max: bool) -> f32 {
   if (own < TEAM / 16u) {
     var part = team_parts[first + own];
     for (var i = 1u; i < 16u; i++) {
-      part = team_join(part, team_parts[first + own + i * (TEAM / 16u)], is_max);
+      part = team_join(part, team_parts[first + own + i * (TEAM / 16u)], fold);
     }
     team_sums[first / 16u + own] = part;
   }
   workgroupBarrier();
   var r = team_sums[first / 16u];
-  for (var i = 1u; i < TEAM / 16u; i++) { r = team_join(r, team_sums[first / 16u + i], is_max); }
+  for (var i = 1u; i < TEAM / 16u; i++) { r = team_join(r, team_sums[first / 16u + i], fold); }
 #else
   var r = team_parts[first];
-  for (var i = 1u; i < TEAM; i++) { r = team_join(r, team_parts[first + i], is_max); }
+  for (var i = 1u; i < TEAM; i++) { r = team_join(r, team_parts[first + i], fold); }
 #end
 #end
   return r;
 }
 fn team_sum(v: f32, lane: u32, slot: u32) -> f32 {
-  return team_fold(v, lane, slot, false);
+  return team_fold(v, lane, slot, SUM);
 }
 fn team_max(v: f32, lane: u32, slot: u32) -> f32 {
-  return team_fold(v, lane, slot, true);
+  return team_fold(v, lane, slot, MAX);
 }
 
 // What a lane reads at once: four elements (VEC) or one.

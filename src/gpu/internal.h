@@ -136,10 +136,11 @@ weft_gpu_prepare_fn weft_gpu_prepare_map, weft_gpu_prepare_softmax, weft_gpu_pre
     weft_gpu_prepare_reduce, weft_gpu_prepare_arg_reduce, weft_gpu_prepare_gather,
     weft_gpu_prepare_gather_elements, weft_gpu_prepare_concat;
 weft_gpu_runs_fn weft_gpu_runs_map, weft_gpu_runs_rows, weft_gpu_runs_reduce,
-    weft_gpu_runs_gather, weft_gpu_runs_concat;
-weft_gpu_takes_fn weft_gpu_takes_map, weft_gpu_takes_norm, weft_gpu_takes_concat;
-weft_gpu_prepare_fn weft_gpu_prepare_matmul;
-weft_gpu_runs_fn weft_gpu_runs_matmul;
+    weft_gpu_runs_arg_reduce, weft_gpu_runs_gather, weft_gpu_runs_concat;
+weft_gpu_takes_fn weft_gpu_takes_map, weft_gpu_takes_norm, weft_gpu_takes_reduce,
+    weft_gpu_takes_concat;
+weft_gpu_prepare_fn weft_gpu_prepare_matmul, weft_gpu_prepare_dequantize;
+weft_gpu_runs_fn weft_gpu_runs_matmul, weft_gpu_runs_dequantize;
 weft_gpu_takes_fn weft_gpu_takes_matmul;
 weft_gpu_prepare_fn weft_gpu_prepare_attention, weft_gpu_prepare_rotary, weft_gpu_prepare_append;
 weft_gpu_runs_fn weft_gpu_runs_append;

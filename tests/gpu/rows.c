@@ -121,10 +121,132 @@ static void test_norm_special(gpu_bench *g) {
   check_norm(g, inputs, 2, 1, WEFT_NORM_LAYER);
 }
 
+/* ---- reduce ---------------------------------------------------------------------------------- */
+
+static const weft_array *kept_array(bench *b, weft_dtype dtype, const weft_array *x,
+                                    const bool *folded, bool keep_dims) {
+  int64_t dims[WEFT_RANK_MAX];
+  int32_t rank = 0;
+  for (int32_t i = 0; i < x->rank; i++)
+    if (!folded[i] || keep_dims) dims[rank++] = folded[i] ? 1 : x->dims[i];
+  return bench_array(b, dtype, rank, dims, BENCH_DENSE);
+}
+
+static void check_reduce(gpu_bench *g, const weft_array *x, weft_reduce_kind kind,
+                         const bool *folded) {
+  bench *b = &g->cpu;
+  int64_t axes[WEFT_RANK_MAX];
+  int32_t count = 0;
+  for (int32_t i = 0; i < x->rank; i++)
+    if (folded[i]) axes[count++] = bench_below(b, 2) ? i : i - x->rank;
+  bool keep_dims = bench_below(b, 2);
+  weft_attributes attributes = {
+      .reduce = {.kind = kind, .keep_dims = keep_dims, .none_means_none = true}};
+  const weft_array *inputs[] = {x, bench_host(b, axes, count)};
+  /* Sums of n numbers of size 2: rounding grows with the root of n, and cancels nowhere else. */
+  double size = 4e-7 * __builtin_sqrt((double)x->elements);
+  gpu_check(g, WEFT_OP_REDUCE, &attributes, inputs, 2,
+            kept_array(b, x->dtype, x, folded, keep_dims), (gpu_tolerance){size, 1e-5});
+}
+
+static void test_reduce(gpu_bench *g) {
+  bench *b = &g->cpu;
+  for (int round = 0; round < 200; round++) {
+    int64_t dims[5];
+    bool folded[5];
+    weft_reduce_kind kind = (weft_reduce_kind)(round % 10);
+    int32_t rank = (int32_t)bench_below(b, 5);
+    for (int32_t i = 0; i < rank; i++) {
+      dims[i] = 1 + (int64_t)bench_below(b, kind == WEFT_REDUCE_PROD ? 3 : 14);
+      folded[i] = bench_below(b, 2);
+      if (bench_below(b, 40) == 0) dims[i] = 0;
+    }
+    if (rank > 0 && round % 3 == 0) dims[rank - 1] *= 4;
+    weft_array *x = bench_random(b, float_type(round / 10), rank, dims, (bench_strides)(round % 3));
+    if (kind == WEFT_REDUCE_LOG_SUM) /* of positive numbers */
+      for (uint64_t i = 0; i < x->elements; i++)
+        bench_set_int(b, x, i, bench_int(b, x, i) & (x->dtype == WEFT_F16 ? 0x7fff : 0x7fffffff));
+    check_reduce(g, x, kind, folded);
+    bench_clear(b);
+  }
+}
+
+/* Rows and columns that are folded in parts. */
+static void test_reduce_long(gpu_bench *g) {
+  static const int64_t shapes[][2] = {{1, 300000}, {3, 100001}, {7000, 3}, {5000, 64}, {2, 65536}};
+  bench *b = &g->cpu;
+  for (int k = 0; k < 20; k++) {
+    const int64_t *dims = shapes[k % 5];
+    weft_array *x = bench_random(b, k % 3 == 2 ? WEFT_F16 : WEFT_F32, 2, dims, BENCH_DENSE);
+    static const weft_reduce_kind kinds[] = {WEFT_REDUCE_MEAN, WEFT_REDUCE_MAX, WEFT_REDUCE_L2,
+                                             WEFT_REDUCE_LOG_SUM_EXP};
+    bool rows = dims[1] > dims[0];
+    check_reduce(g, x, kinds[k / 5], (const bool[]){!rows, rows});
+    bench_clear(b);
+  }
+}
+
+static void test_reduce_special(gpu_bench *g) {
+  bench *b = &g->cpu;
+  for (int k = 0; k < 20; k++) {
+    weft_array *x = bench_random(b, WEFT_F32, 2, (const int64_t[]){5, 700}, BENCH_DENSE);
+    for (uint64_t i = 0; i < 700; i++) {
+      bench_set_f32(b, x, 700 + i, -__builtin_inff());
+      bench_set_f32(b, x, 1400 + i, i ? 1 : __builtin_inff());
+    }
+    if (k % 10 != WEFT_REDUCE_LOG_SUM) bench_set_f32(b, x, bench_below(b, 700), __builtin_nanf(""));
+    if (k % 10 == WEFT_REDUCE_PROD || k % 10 == WEFT_REDUCE_LOG_SUM) continue;
+    check_reduce(g, x, (weft_reduce_kind)(k % 10), (const bool[]){k >= 10, k < 10});
+    bench_clear(b);
+  }
+}
+
+/* ---- arg_reduce ------------------------------------------------------------------------------ */
+
+static void check_arg(gpu_bench *g, const weft_array *x, int32_t axis, bool max, bool last) {
+  bool folded[WEFT_RANK_MAX] = {false};
+  folded[axis] = true;
+  weft_attributes attributes = {
+      .arg_reduce = {.max = max, .select_last = last, .axis = axis - x->rank}};
+  gpu_check(g, WEFT_OP_ARG_REDUCE, &attributes, &x, 1,
+            kept_array(&g->cpu, WEFT_I64, x, folded, false), (gpu_tolerance){0, 0});
+}
+
+static void test_arg_reduce(gpu_bench *g) {
+  static const weft_dtype types[] = {WEFT_F32, WEFT_I32, WEFT_F16, WEFT_U32, WEFT_U8, WEFT_I8};
+  bench *b = &g->cpu;
+  for (int round = 0; round < 80; round++) {
+    int64_t dims[4];
+    int32_t rank = 1 + (int32_t)bench_below(b, 4);
+    for (int32_t i = 0; i < rank; i++) dims[i] = 1 + (int64_t)bench_below(b, 30);
+    weft_array *x = bench_random(b, types[round % 6], rank, dims, BENCH_RANDOM);
+    if (round % 12 == 0) {
+      bench_set_f32(b, x, bench_below(b, x->elements), __builtin_nanf(""));
+      bench_set_f32(b, x, bench_below(b, x->elements), -__builtin_inff());
+      bench_set_f32(b, x, bench_below(b, x->elements), -0.0f);
+    }
+    check_arg(g, x, (int32_t)bench_below(b, (uint64_t)rank), bench_below(b, 2), bench_below(b, 2));
+    bench_clear(b);
+  }
+}
+
+/* As of logits: parts first. */
+static void test_arg_reduce_long(gpu_bench *g) {
+  bench *b = &g->cpu;
+  for (int k = 0; k < 8; k++) {
+    weft_array *x = bench_random(b, k % 4 == 3 ? WEFT_F16 : WEFT_F32, 2,
+                                 k % 2 ? (const int64_t[]){1, 151937} : (const int64_t[]){40000, 2},
+                                 BENCH_DENSE);
+    check_arg(g, x, k % 2, k < 4, k % 4 == 2);
+    bench_clear(b);
+  }
+}
+
 int main(int argc, char **argv) {
   static const gpu_test tests[] = {
-      GPU_TEST(test_softmax),      GPU_TEST(test_softmax_axes), GPU_TEST(test_softmax_special),
-      GPU_TEST(test_softmax_many), GPU_TEST(test_norm),         GPU_TEST(test_norm_shapes),
-      GPU_TEST(test_norm_special)};
+      GPU_TEST(test_softmax),        GPU_TEST(test_softmax_axes), GPU_TEST(test_softmax_special),
+      GPU_TEST(test_softmax_many),   GPU_TEST(test_norm),         GPU_TEST(test_norm_shapes),
+      GPU_TEST(test_norm_special),   GPU_TEST(test_reduce),       GPU_TEST(test_reduce_long),
+      GPU_TEST(test_reduce_special), GPU_TEST(test_arg_reduce),   GPU_TEST(test_arg_reduce_long)};
   return gpu_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
