@@ -342,5 +342,9 @@ int main(int argc, char **argv) {
       GPU_TEST(test_codes),   GPU_TEST(test_code_variants), GPU_TEST(test_float_weights),
       GPU_TEST(test_parts),   GPU_TEST(test_dense_weights),
   };
-  return gpu_main(argc, argv, tests, sizeof tests / sizeof *tests);
+  const size_t count = sizeof tests / sizeof *tests;
+  if (argc < 3) return gpu_main(argc, argv, tests, count);
+  for (size_t i = 0; i < count; i++) /* one test, by name */
+    if (strcmp(tests[i].name, argv[2]) == 0) return gpu_main(argc, argv, &tests[i], 1);
+  return 2;
 }
