@@ -143,7 +143,10 @@ bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_
   weft_run_options options = {.time_limit_ns = time_limit_ms * 1000000};
   weft_status status = weft_session_run(loaded->session, &options, inputs, input_count, outputs,
                                         output_count, &error);
-  while (status == WEFT_PENDING) status = weft_session_resume(loaded->session, &error);
+  while (status == WEFT_PENDING) {
+    status = weft_session_poll(loaded->session, true, &error);
+    if (status == WEFT_OK) status = weft_session_resume(loaded->session, &error);
+  }
   return (status == WEFT_OK && !caught) || fail(NULL, &error);
 }
 
