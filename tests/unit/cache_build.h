@@ -48,6 +48,11 @@ typedef struct decoder_options {
 /* Not 0: sessions are opened on a fake device, split by this seed. */
 static uint64_t fake_seed;
 
+/* A device on whose GPU the next one is too; NULL: it has its own. */
+static fake *fake_store;
+/* The call of the next device that fails; 0: none. */
+static uint64_t fake_fail_call;
+
 /* Whether some nodes run on the host that could run on the device. */
 static inline bool fake_splits(uint64_t seed) {
   return seed > 0 && seed % 3 == 0;
@@ -60,6 +65,9 @@ static inline weft_status open_fake(void *user, weft_device *host,
   (void)options, (void)heap, (void)error;
   fake *f = *(fake **)user = fake_open(host);
   f->seed = fake_seed;
+  f->fail_call = fake_fail_call;
+  if (fake_store) f->store = fake_store;
+  f->device.space = f->store;
   f->refuses = fake_splits(fake_seed) ? (uint32_t)(fake_seed % 7) : 0;
   f->pending = fake_seed % 4;
   f->dense_only = fake_seed % 5 == 1;

@@ -39,7 +39,7 @@ struct fake {
   weft_op refused;  /* this op, too; WEFT_OP_COUNT: none */
   bool dense_only;
   uint32_t pending; /* how often reads, and `ready`, answer WEFT_PENDING first */
-  uint64_t uploads, downloads, dispatches; /* so far */
+  uint64_t uploads, downloads, dispatches, prepared; /* so far */
   uint64_t calls, fail_call; /* of memory_open, _write, _copy and read; 0: none fails */
   weft_status fail_status;
 
@@ -226,6 +226,7 @@ static inline weft_status fake_prepare(const weft_device *device, weft_step *ste
     return WEFT_OK;
   }
   uint32_t count = step->input_count + step->output_count;
+  f->prepared++;
   fake_state *state = WEFT_ARENA_NEW(arena, fake_state);
   if (!state) return weft_arena_fail(arena, "a step", error);
   state->arrays = WEFT_ARENA_ARRAY(arena, weft_array *, count);

@@ -1,7 +1,10 @@
 /* Property test of refreshes: random graphs with one extent that a run may choose, t. A plan made
  * for one t and refreshed for another computes just what a new plan for it does, or the refresh
- * fails; and after a failure the next one is as good as ever. */
+ * fails; and after a failure the next one is as good as ever. On the CPU, and split between a
+ * device with memory of its own and its host. */
 #include "tests/unit/plan_check.h"
+
+#include "tests/unit/device_run.h"
 
 enum { VALUES = 24, T_MAX = 40 };
 
@@ -144,6 +147,10 @@ static weft_plan_request make_request(const generator *g, request *r, int64_t t)
       .dims = r->lists, .ranks = r->ranks, .wanted = r->wanted, .cache_rows = r->cache_rows};
 }
 
+static weft_status run(machine *m, const weft_plan *plan, run_result *out) {
+  return m->device->host ? run_fake_plan(m, plan, out) : run_plan(m, plan, out);
+}
+
 /* What a new plan for t computes. False: there is none. */
 static bool run_fresh(generator *g, machine *m, int64_t t, run_result *out) {
   request r;
@@ -153,7 +160,7 @@ static bool run_fresh(generator *g, machine *m, int64_t t, run_result *out) {
   *out = (run_result){0};
   if (weft_plan_build(&g->f.graph, m->device, &fresh, m->heap, &plan, &m->error) != WEFT_OK)
     return false;
-  CHECK_OK(run_plan(m, &plan, out), &m->error);
+  CHECK_OK(run(m, &plan, out), &m->error);
   weft_plan_release(&plan);
   return true;
 }
@@ -166,8 +173,8 @@ static bool check_refresh(generator *g, machine *m, weft_plan *plan, int64_t t) 
   bool possible = run_fresh(g, m, t, &fresh), good = weft_plan_refresh(plan, &again) == WEFT_OK;
   if (good && CHECK(possible)) {
     CHECK(weft_plan_compare(plan, &again) == WEFT_PLAN_SAME);
-    CHECK(plan_is_sound(plan));
-    CHECK_OK(run_plan(m, plan, &refreshed), &m->error);
+    CHECK(m->device->host || plan_is_sound(plan));
+    CHECK_OK(run(m, plan, &refreshed), &m->error);
     CHECK_INT(refreshed.count, fresh.count);
     for (uint32_t i = 0; i < fresh.count; i++) {
       CHECK_INT(refreshed.bytes[i], fresh.bytes[i]);
@@ -220,7 +227,17 @@ static void test_a_broadcast_in_place(void) {
   fixture_close(&g.f);
 }
 
-static void test_random_graphs(void) {
+/* Where the device refuses nothing, all plans are for it alone; else they are split. */
+static void split(generator *g, machine *m, uint64_t seed) {
+  fake *f = machine_fake(m);
+  f->seed = seed;
+  f->refuses = (uint32_t)below(g, 6);
+  f->dense_only = below(g, 3) == 0;
+  f->device.small_bytes = below(g, 2) ? 0 : 32;
+  fake_spread_constants(f, &g->f.graph, &g->f.heap);
+}
+
+static void check_random_graphs(bool on_device) {
   uint32_t came_out = 0, failed = 0;
   for (uint64_t seed = 0; seed < 1500; seed++) {
     generator g;
@@ -230,6 +247,7 @@ static void test_random_graphs(void) {
     unsigned failures = check_failures;
     generate(&g, seed);
     machine_open(&m, &g.f, seed % 2 ? "reference" : NULL);
+    if (on_device) split(&g, &m, seed);
     int64_t first = 1 + (int64_t)below(&g, below(&g, 2) ? 8 : T_MAX);
     weft_plan_request at_first = make_request(&g, &r, first);
     if (weft_plan_build(&g.f.graph, m.device, &at_first, m.heap, &plan, &m.error) == WEFT_OK) {
@@ -241,8 +259,9 @@ static void test_random_graphs(void) {
       if (!CHECK(check_refresh(&g, &m, &plan, first))) check_print("  back at its own extent\n");
       weft_plan_release(&plan);
     }
+    weft_graph_release(&g.f.graph); /* before the device that its constants may lie on */
     machine_close(&m);
-    fixture_close(&g.f);
+    CHECK_INT(weft_heap_use(&g.f.heap).bytes, 0);
     if (check_failures == failures) continue;
     check_print("  in the graph of seed %llu\n", (unsigned long long)seed);
     break;
@@ -251,9 +270,17 @@ static void test_random_graphs(void) {
   check_print("%u refreshes came out, %u did not\n", came_out, failed);
 }
 
+static void test_random_graphs(void) {
+  check_random_graphs(false);
+}
+static void test_random_graphs_on_a_device(void) {
+  check_random_graphs(true);
+}
+
 int main(void) {
   CHECK_RUN(test_an_output_that_is_a_part);
   CHECK_RUN(test_a_broadcast_in_place);
   CHECK_RUN(test_random_graphs);
+  CHECK_RUN(test_random_graphs_on_a_device);
   return check_result();
 }
