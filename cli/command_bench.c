@@ -72,8 +72,10 @@ static int by_time(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* The profile summed by op and kernel (or each step), the longest first; the caller frees. */
-static total *sum_profile(const weft_session *session, bool steps, size_t *count) {
+/* The profile summed by op and kernel (or each step), the longest first; the caller frees. Without
+ * rates on a GPU, whose steps take there the time to encode them. */
+static total *sum_profile(const loaded_model *loaded, bool steps, size_t *count) {
+  const weft_session *session = loaded->session;
   size_t entries = weft_session_profile_count(session);
   total *totals = calloc(entries + 1, sizeof *totals);
   *count = 0;
@@ -85,6 +87,7 @@ static total *sum_profile(const weft_session *session, bool steps, size_t *count
     if (at == *count) totals[(*count)++] = (total){entry.op, entry.node, entry.kernel, 0, 0, 0, 0};
     totals[at].calls += entry.calls;
     totals[at].ns += entry.total_ns;
+    if (loaded->gpu) continue;
     totals[at].flops += entry.flops * (double)entry.calls;
     totals[at].bytes += entry.bytes * (double)entry.calls;
   }
@@ -136,11 +139,15 @@ static void print_table(const report *r) {
 
 static void print_report(const report *r) {
   printf("model %.1f ms, session %.1f ms, first run %.2f ms\n"
-         "run: min %.3f, median %.3f, max %.3f ms over %llu runs; peak memory %.1f MiB\n"
-         "this machine: %.1f GFLOP/s in f32, memory %.1f GB/s\n\n",
+         "run: min %.3f, median %.3f, max %.3f ms over %llu runs; peak memory %.1f MiB\n",
          r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
-         r->time.median_ms, r->time.max_ms, (unsigned long long)r->timed_runs, r->time.memory_mib,
-         r->peak.gflops, r->peak.gb_per_s);
+         r->time.median_ms, r->time.max_ms, (unsigned long long)r->timed_runs, r->time.memory_mib);
+  if (r->loaded->gpu)
+    printf("GPU: %s\nits steps: the time to encode them; copies: the wait for what they bring\n\n",
+           weft_gpu_description(r->loaded->gpu));
+  else
+    printf("this machine: %.1f GFLOP/s in f32, memory %.1f GB/s\n\n", r->peak.gflops,
+           r->peak.gb_per_s);
   print_table(r);
 }
 
@@ -153,8 +160,10 @@ static void print_json_step(const report *r, const total *t) {
 }
 
 static void print_json(const report *r) {
+  printf("{\"gpu\":");
+  print_text(r->loaded->gpu ? weft_gpu_description(r->loaded->gpu) : NULL, true);
   printf(
-      "{\"model_ms\":%.3f,\"session_ms\":%.3f,\"first_ms\":%.3f,\"min_ms\":%.3f,\"median_ms\":%.3f,"
+      ",\"model_ms\":%.3f,\"session_ms\":%.3f,\"first_ms\":%.3f,\"min_ms\":%.3f,\"median_ms\":%.3f,"
       "\"max_ms\":%.3f,\"peak_memory_mib\":%.1f,\"peak_gflops\":%.2f,\"peak_gb_per_s\":%.2f,"
       "\"steps\":[",
       r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
@@ -174,10 +183,11 @@ static bool bench(loaded_model *loaded, void *user) {
               .timed_runs = options->runs,
               .steps = options->steps};
   bool ok = bindings_open(loaded, &options->inputs, &b) && time_runs(loaded, options, &b, &r.time);
-  total *totals = ok ? sum_profile(loaded->session, options->steps, &r.count) : NULL;
+  total *totals = ok ? sum_profile(loaded, options->steps, &r.count) : NULL;
   if (totals) {
     r.totals = totals;
-    r.peak = machine_peak_measure(options->common.threads ? options->common.threads : 1);
+    if (!loaded->gpu)
+      r.peak = machine_peak_measure(options->common.threads ? options->common.threads : 1);
     if (options->common.json)
       print_json(&r);
     else

@@ -433,12 +433,26 @@ def test_gpu():
     assert weft("inspect", "matmul.onnx", "--gpu=null", stderr="") == f"{described}GPU: {named}\n"
     assert weft_json("inspect", "matmul.onnx", "--gpu=null")["gpu"] == named
     weft("run", "matmul.onnx", "--gpu=null")
+    shown = weft_json("bench", "matmul.onnx", "--gpu=null", "--runs", "1")
+    assert shown["gpu"] == named and all(step["gflops"] == 0 for step in shown["steps"])
     for command in ("inspect", "run", "bench"):
         said = weft_message(command, "matmul.onnx", "--gpu=no such GPU")
         assert said in ("WebGPU has no adapter named 'no such GPU'",
                         "this build of Weft has no WebGPU: configure it with "
                         "-DWEFT_WEBGPU=FOLDER, which holds webgpu.h and the library of "
                         "wgpu-native or Dawn"), said
+
+
+def test_run_on_gpu():
+    found = subprocess.run([program, "inspect", "matmul.onnx", "--gpu"], capture_output=True)
+    if found.returncode == 1:
+        print(f"({found.stderr.decode().strip()})", end=" ")
+        return
+    options = ["run", "matmul.onnx", "--dim", "n=7"]
+    weft(*options, "--outputs", "cpu.npz")
+    weft(*options, "--outputs", "gpu.npz", "--gpu")
+    with np.load("cpu.npz") as expected, np.load("gpu.npz") as actual:
+        same(actual["y"], expected["y"], 1e-4)
 
 
 def test_bench():
