@@ -3,6 +3,29 @@
 
 enum { WORKGROUP = 128 };
 
+weft_gpu_operand weft_gpu_operand_as_words(const weft_array *array, uint32_t *parts) {
+  uint64_t size = weft_dtype_size(array->dtype), word = size < 4 ? size : 4;
+  *parts = (uint32_t)(size / word);
+  return (weft_gpu_operand){.array = array,
+                            .dtype = size == 1   ? WEFT_U8
+                                     : size == 2 ? WEFT_U16
+                                                 : WEFT_U32,
+                            .first = (uint32_t)(array->offset / word)};
+}
+
+weft_status weft_gpu_nest_of_words(weft_nest *nest, uint32_t parts, weft_error *error) {
+  if (parts == 1) return WEFT_OK;
+  if (nest->rank == WEFT_RANK_MAX)
+    return weft_fail(error, WEFT_UNSUPPORTED, "8-byte elements strided in %d dimensions",
+                     nest->rank);
+  for (uint32_t k = 0; k < nest->array_count; k++) {
+    for (int32_t i = 0; i < nest->rank; i++) nest->strides[k][i] *= parts;
+    nest->strides[k][nest->rank] = 1;
+  }
+  nest->dims[nest->rank++] = parts;
+  return WEFT_OK;
+}
+
 void weft_gpu_bind_operand(weft_gpu_build *build, const char *name, const weft_gpu_operand *operand,
                            bool quads, bool writes) {
   weft_shader_raw raw = WEFT_RAW_WORDS;

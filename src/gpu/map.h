@@ -18,6 +18,12 @@ static inline weft_gpu_operand weft_gpu_operand_of(const weft_array *array) {
   return (weft_gpu_operand){array, array->dtype, weft_gpu_offset(array)};
 }
 
+/* Elements to be moved, not computed with: as u8, u16 or u32; those of 8 bytes are two words, which
+ * *parts says. */
+weft_gpu_operand weft_gpu_operand_as_words(const weft_array *array, uint32_t *parts);
+/* From elements to such words, where parts is 2. */
+weft_status weft_gpu_nest_of_words(weft_nest *nest, uint32_t parts, weft_error *error);
+
 /* As weft_gpu_bind. `quads`: the kernel uses x4 and x4_store only, so that they may be wide. */
 void weft_gpu_bind_operand(weft_gpu_build *build, const char *name, const weft_gpu_operand *operand,
                            bool quads, bool writes);
