@@ -1,6 +1,7 @@
 /* Lack of memory at every allocation of a decode loop with KV caches: prompt, plans for one length
  * and for growing ones, shares, a branch, buffers that grow. The n-th one fails, for every n; the
- * step is repeated and must come out right, from caches that are as they were. */
+ * step is repeated and must come out right, from caches that are as they were. The same for each
+ * call of a device with memory of its own. */
 #include "tests/unit/cache_build.h"
 
 enum { PROMPT = 60, END = 68 }; /* buffers and plans grow at 64 */
@@ -27,13 +28,16 @@ static caches step(decoder *d, const history *h, int64_t past, int64_t rows, con
 }
 
 static void check_cache(const history *h, caches *c, int64_t rows) {
-  if (c->at[0] && !weft_tensor_data(c->at[0])) CHECK(weft_tensor_data(c->at[0]) != NULL);
+  if (c->at[0] && !data_of(c->at[0])) CHECK(data_of(c->at[0]) != NULL);
   CHECK(cache_is(h, 0, c->at[0], rows));
 }
 
-static void decode(decoder *d, int64_t n) {
+static void decode(decoder *d, int64_t n, bool of_device) {
   caches empty = empty_caches(d), stem = {0};
-  d->memory.fails_at = d->memory.calls + n;
+  if (of_device)
+    d->device->fail_call = d->device->calls + (uint64_t)n;
+  else
+    d->memory.fails_at = d->memory.calls + n;
   caches c = step(d, &whole, 0, PROMPT, &empty);
   close_caches(&empty);
   for (int64_t past = PROMPT; past < END; past++) {
@@ -53,8 +57,9 @@ static void decode(decoder *d, int64_t n) {
   close_caches(&c);
 }
 
-static void test_every_allocation_of_a_decode_loop(void) {
+static void fail_in_turn(uint64_t seed, bool of_device) {
   int64_t n = 1;
+  fake_seed = seed;
   for (bool more = true; more; n++) {
     decoder d;
     decoder_open(&d, (decoder_options){.layers = 1, .heads = 2, .size = 4}, 0);
@@ -65,15 +70,29 @@ static void test_every_allocation_of_a_decode_loop(void) {
       history_add(&branch, 2);
       while (whole.rows < END) history_add(&whole, 1);
     }
-    decode(&d, n);
-    more = d.memory.calls >= d.memory.fails_at;
+    decode(&d, n, of_device);
+    more = of_device ? d.device->calls >= d.device->fail_call : d.memory.calls >= d.memory.fails_at;
     decoder_close(&d);
   }
   CHECK(n > 50);
-  check_print("%lld allocations failed in turn\n", (long long)n - 2);
+  check_print("%lld %s failed in turn\n", (long long)n - 2, of_device ? "calls" : "allocations");
+}
+
+static void test_every_allocation_of_a_decode_loop(void) {
+  fail_in_turn(0, false);
+}
+static void test_every_allocation_on_a_device(void) {
+  fail_in_turn(7, false);
+  fail_in_turn(3, false); /* split */
+}
+static void test_every_call_of_a_device(void) {
+  fail_in_turn(7, true);
+  fail_in_turn(3, true);
 }
 
 int main(void) {
   CHECK_RUN(test_every_allocation_of_a_decode_loop);
+  CHECK_RUN(test_every_allocation_on_a_device);
+  CHECK_RUN(test_every_call_of_a_device);
   return check_result();
 }
