@@ -23,12 +23,19 @@ export const policy = [
   "worker-src 'self'",
 ].join("; ");
 
-export function launch() {
+/** WebGPU on SwiftShader, a GPU that is the CPU. */
+export const swiftshader = [
+  "--enable-unsafe-webgpu",
+  "--enable-features=Vulkan",
+  "--use-webgpu-adapter=swiftshader",
+];
+
+export function launch(gpu = ["--disable-gpu"]) {
   return chromium.launch({
     executablePath: process.env.WEFT_CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox",
-      "--disable-gpu",
+      ...gpu,
       "--disable-quic",
       "--no-first-run",
       "--disable-background-networking",
