@@ -73,13 +73,30 @@ static bool is_known_type(weft_dtype dtype) {
          dtype != WEFT_U64 && dtype != WEFT_I16 && dtype != WEFT_U16;
 }
 
+/* Bytes that a kernel may bind in one piece. */
+static uint64_t piece_bytes_max(const weft_gpu *gpu) {
+  const weft_gpu_facts *facts = gpu->facts;
+  return facts->binding_bytes < facts->buffer_bytes ? facts->binding_bytes : facts->buffer_bytes;
+}
+
+/* Why an input keeps the node from the GPU. A matmul's weights are packed: it looks itself. */
+static const char *refuses_input(const weft_gpu *gpu, const weft_node *node,
+                                 const weft_value *value) {
+  if (!is_known_type(value->dtype)) return "an input's type";
+  bool is_constant = value->kind == WEFT_VALUE_CONSTANT && value->data;
+  return is_constant && node->op != WEFT_OP_MATMUL && value->data->bytes > piece_bytes_max(gpu)
+             ? "a constant that is larger than the GPU binds"
+             : NULL;
+}
+
 static const char *gpu_refuses(const weft_device *device, const weft_graph *graph,
                                const weft_node *node) {
   const weft_gpu_op *op = &weft_gpu_ops[node->op];
   if (!op->prepare) return "the op runs on the host only";
   for (uint32_t i = 0; i < node->input_count; i++) {
     if (node->inputs[i] == WEFT_VALUE_NONE || (op->host_inputs >> i & 1)) continue;
-    if (!is_known_type(graph->values[node->inputs[i]].dtype)) return "an input's type";
+    const char *why = refuses_input(gpu_of(device)->gpu, node, &graph->values[node->inputs[i]]);
+    if (why) return why;
   }
   for (uint32_t i = 0; i < node->output_count; i++)
     if (!is_known_type(graph->values[node->outputs[i]].dtype)) return "the output's type";
@@ -353,10 +370,7 @@ static weft_status gpu_execute(const weft_device *device, weft_execution *execut
 static weft_status gpu_memory_open(const weft_device *device, uint64_t bytes, weft_memory *out,
                                    weft_error *error) {
   weft_gpu *gpu = gpu_of(device)->gpu;
-  const weft_gpu_facts *facts = gpu->facts;
-  uint64_t room = weft_align_up(bytes ? bytes : 1, 16);
-  uint64_t most =
-      facts->binding_bytes < facts->buffer_bytes ? facts->binding_bytes : facts->buffer_bytes;
+  uint64_t room = weft_align_up(bytes ? bytes : 1, 16), most = piece_bytes_max(gpu);
   if (bytes > most)
     return weft_fail(error, WEFT_LIMIT_EXCEEDED,
                      "%llu bytes in one piece, where the GPU takes %llu", (unsigned long long)bytes,
