@@ -6,6 +6,9 @@
 #include matmul_params
 #include matmul_epilogue
 #include matmul_weights
+#if ROUNDED
+#include matmul_rounded
+#end
 
 const WX = ${WX}u;
 const SLICES = ${SLICES}u;
@@ -14,6 +17,8 @@ const UNIT = ${UNIT}u;
 
 var<workgroup> sums: array<vec4<f32>, ${WX} * ${SLICES} * ${ROWS}>;
 
+#if ROUNDED
+#else
 fn load_a(base: u32, row: u32, k: u32, k_end: u32) -> vec4<f32> {
   let at = base + row * params.a_row + k;
 #if A_VEC4
@@ -27,6 +32,7 @@ fn load_a(base: u32, row: u32, k: u32, k_end: u32) -> vec4<f32> {
   return v;
 #end
 }
+#end
 
 @compute @workgroup_size(${WX} * ${SLICES}) ${SUBGROUP_SIZE_ATTRIBUTE}
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -61,8 +67,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let word = k / PER_WORD;
 #if CODES
 #for r ROWS
+#if ROUNDED
+    var in_unit${r} = vec4<i32>();
+    var total${r} = 0;
+#else
     var in_unit${r} = vec4<f32>();
     var total${r} = vec4<f32>();
+#end
 #end
 #end
 #for w UNIT_WORDS
@@ -72,6 +83,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #if CODES
 #for f FIELDS
     {
+#if ROUNDED
+      let codes = signed_codes(field_of(words${w}, ${f}u));
+#for r ROWS
+      let a${r} = rounded_word(a_base + ${r}u * params.a_row + k / 4u +
+                               ${w}u * PER_WORD / 4u + ${f}u);
+      total${r} += total_of(a${r});
+      in_unit${r} += dots(a${r}, codes);
+#end
+#else
       let codes = field_of(words${w}, ${f}u);
       let b0 = bytes_of(codes, 0u);
       let b1 = bytes_of(codes, 1u);
@@ -85,6 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
       in_unit${r} += a${r}.z * b2;
       in_unit${r} += a${r}.w * b3;
 #end
+#end
     }
 #end
 #end
@@ -92,9 +113,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #if CODES
     let place = scale_index(quad, k);
     let scale = scale_of(place);
+#if ROUNDED
+    let zero = zero_of(place) - vec4<f32>(MIDDLE);
+#for r ROWS
+    sum${r} += rounded_scale(batch * params.m + ${r}u, k) *
+               (scale * (vec4<f32>(in_unit${r}) - zero * f32(total${r})));
+#end
+#else
     let zero = zero_of(place);
 #for r ROWS
     sum${r} += scale * (in_unit${r} - zero * dot(total${r}, vec4<f32>(1.0)));
+#end
 #end
 #else
 #for r ROWS

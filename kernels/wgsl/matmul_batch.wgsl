@@ -1,5 +1,8 @@
 // matmul_batch.wgsl - included inside main where `batch` is known: where its matrices start.
   var a_base = params.a_start;
+#if ROUNDED
+  a_base += batch * params.m * params.a_row;
+#end
 #if BITS
   var b_base = 0u;
 #else
@@ -13,7 +16,10 @@
 #for i BATCHES
   let batch_at${i} = batch_rest % params.batch${i};
   batch_rest = batch_rest / params.batch${i};
+#if ROUNDED
+#else
   a_base += batch_at${i} * params.batch${i}_a;
+#end
   b_base += batch_at${i} * params.batch${i}_b;
 #for j EXTRAS
   e${j}_base += batch_at${i} * params.batch${i}_e${j};

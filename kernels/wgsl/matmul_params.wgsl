@@ -12,6 +12,9 @@ struct Params {
 #if SPLITS
   split_k: u32,         // of k in a split
 #end
+#if ROUNDED
+  a_scales: u32, a_blocks: u32, // of the rows of codes: where; how many along k
+#end
 #if BITS
   b_words: u32,         // along k
 #if CODES

@@ -1,5 +1,7 @@
-/* matmul.c - the op `matmul` on the GPU: one dispatch of matmul.wgsl or gemv.wgsl, and one of
- * matmul_finish.wgsl where k is shared out or the kernel cannot store the result itself. */
+/* matmul.c - the op `matmul` on the GPU: one dispatch of matmul.wgsl or gemv.wgsl; one of
+ * matmul_finish.wgsl after it where k is shared out or the kernel cannot store the result itself;
+ * and where rows may be rounded to 8 bits and the GPU multiplies those, one of matmul_rows.wgsl
+ * before. */
 #include "gpu/matmul.h"
 
 #include "cpu/nest.h"
@@ -73,6 +75,9 @@ typedef struct matmul {
   bool a_vec4, b_vec4, y_vec4;
   weft_matmul_variant variant;
   bool finishes; /* the product goes to scratch */
+  /* A's rows are codes in the scratch: words of it at `codes`, and scales; so many blocks. */
+  bool rounded;
+  uint32_t round_block, round_blocks, codes, scales;
   uint32_t part; /* where in the scratch, in words */
 } matmul;
 
@@ -176,13 +181,14 @@ static void choose(matmul *job) {
   shape.k = job->packed ? job->k : class_extent(job->k);
   shape.bits = job->packed ? job->format.bits : 0;
   shape.block = job->packed ? job->format.block : 0;
+  shape.rounded = job->rounded;
   shape.f16 = job->a->dtype == WEFT_F16 && (job->packed || job->b->dtype == WEFT_F16);
   weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
   uint32_t count = weft_matmul_variants(job->gpu->gpu->facts, &shape, variants);
   weft_tune_key key = {.family = "matmul",
                        .words = {(uint32_t)shape.m, (uint32_t)shape.n, (uint32_t)shape.k,
-                                 (uint32_t)shape.batches, shape.bits, shape.block,
-                                 (uint32_t)job->a->dtype, (uint32_t)job->transposed}};
+                                 (uint32_t)shape.batches, shape.bits | (uint32_t)job->rounded << 8,
+                                 shape.block, (uint32_t)job->a->dtype, (uint32_t)job->transposed}};
   job->variant = variants[weft_tune_choice(job->gpu, &key, count, 0)];
   job->finishes |= job->variant.splits > 1;
 }
@@ -205,13 +211,13 @@ static void bind_quads(weft_gpu_build *build, const char *name, const weft_array
 
 /* The first parameters, which all kernels have. */
 static void add_shape(weft_gpu_build *build, const matmul *job, uint64_t items, uint32_t a_start,
-                      uint32_t y_start) {
+                      uint32_t a_row, uint32_t y_start) {
   weft_gpu_param(build, (uint32_t)job->m);
   weft_gpu_param(build, (uint32_t)job->n);
   weft_gpu_param(build, (uint32_t)job->k);
   weft_gpu_param(build, (uint32_t)items);
   weft_gpu_param(build, a_start);
-  weft_gpu_param(build, (uint32_t)job->a_row);
+  weft_gpu_param(build, a_row);
   weft_gpu_param(build, y_start);
 }
 
@@ -274,9 +280,21 @@ static void bind_weight(weft_gpu_build *build, const matmul *job) {
   if (zeros) weft_gpu_param(build, (uint32_t)(job->places.zeros / (format->float_zeros ? 16 : 4)));
 }
 
-static void bind_sides(weft_gpu_build *build, const matmul *job) {
-  bind_quads(build, "a", job->a, job->a_vec4, false);
+static void bind_a(weft_gpu_build *build, const matmul *job) {
   weft_shader_set(&build->shader, "A_VEC4", job->a_vec4);
+  if (!job->rounded) {
+    bind_quads(build, "a", job->a, job->a_vec4, false);
+    return;
+  }
+  if (!job->finishes) weft_gpu_bind(build, "a", NULL, WEFT_RAW_WORDS, false);
+  weft_shader_set(&build->shader, "ROUNDED", 1);
+  weft_shader_set(&build->shader, "ROUND_BLOCK", job->round_block);
+  weft_gpu_param(build, job->scales);
+  weft_gpu_param(build, job->round_blocks);
+}
+
+static void bind_sides(weft_gpu_build *build, const matmul *job) {
+  bind_a(build, job);
   if (job->packed) {
     bind_weight(build, job);
     return;
@@ -322,14 +340,18 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
 /* Parts of k are whole steps of the kernels' loops. */
 #define SPLIT_STEP 64
 
+static const char *file_of(const matmul *job) {
+  if (job->variant.kind == WEFT_MATMUL_VECTOR) return "gemv";
+  return job->rounded ? "matmul_dot" : "matmul";
+}
+
 static weft_status add_product(matmul *job, weft_error *error) {
   weft_gpu_build build;
-  bool vector = job->variant.kind == WEFT_MATMUL_VECTOR;
   uint32_t splits = job->variant.splits, extras = job->finishes ? 0 : job->extras;
-  WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, vector ? "gemv" : "matmul",
-                                error));
+  WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, file_of(job), error));
   uint64_t items = set_variant(&build, job) * splits, x, y;
-  add_shape(&build, job, items, weft_gpu_offset(job->a),
+  add_shape(&build, job, items, job->rounded ? job->codes : weft_gpu_offset(job->a),
+            job->rounded ? job->round_blocks * job->round_block / 4 : (uint32_t)job->a_row,
             job->finishes ? job->part : weft_gpu_offset(job->y));
   if (job->finishes) {
     weft_gpu_param(&build,
@@ -356,7 +378,7 @@ static weft_status add_finish(matmul *job, uint32_t parts, weft_error *error) {
   if (weft_gpu_offset(job->y) % 4 != 0)
     return weft_fail(error, WEFT_UNSUPPORTED, "an output that does not start at a whole vector");
   WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, "matmul_finish", error));
-  add_shape(&build, job, elements, job->part, weft_gpu_offset(job->y));
+  add_shape(&build, job, elements, job->part, 0, weft_gpu_offset(job->y));
   weft_gpu_param(&build, 0); /* the parameters of a computed B, which nobody reads */
   weft_gpu_param(&build, 0);
   weft_shader_set(&build.shader, "PARTS", parts);
@@ -364,6 +386,61 @@ static weft_status add_finish(matmul *job, uint32_t parts, weft_error *error) {
   bind_result(&build, job, true);
   WEFT_TRY(add_places(&build, job, job->extras, error));
   weft_gpu_spread(job->gpu, divide_up(elements, FINISH_GROUP), &x, &y);
+  return weft_gpu_build_finish(&build, x, y, 1, error);
+}
+
+/* ---- rows of codes ----------------------------------------------------------------------------
+ */
+
+/* Weights with scales for whole columns meet rows that are rounded in blocks of about this length,
+ * as on the CPU. */
+#define ROUND_BLOCK_MAX  256
+#define ROUND_BLOCK_STEP 32
+
+static bool may_round(const matmul *job) {
+  weft_activations activations = job->gpu->activations;
+  bool allowed = activations == WEFT_ACTIVATIONS_AUTO ? job->step->node->attributes.matmul.int8_rows
+                                                      : activations == WEFT_ACTIVATIONS_INT8;
+  return allowed && job->packed && job->format.bits < 16 && job->gpu->gpu->facts->dot8;
+}
+
+static void set_rounding(matmul *job) {
+  uint64_t block = job->format.block;
+  job->rounded = may_round(job);
+  if (!job->rounded) return;
+  if (block == 0)
+    block = weft_align_up(divide_up(job->k, divide_up(job->k, ROUND_BLOCK_MAX)), ROUND_BLOCK_STEP);
+  job->round_block = (uint32_t)block;
+  job->round_blocks = (uint32_t)divide_up(job->k, block);
+}
+
+#define ROUND_GROUP 64 /* blocks */
+
+static weft_status add_rows(matmul *job, weft_error *error) {
+  weft_gpu_build build;
+  const weft_nest *nest = &job->nest;
+  uint64_t items = job->m * job->batches * job->round_blocks, x, y;
+  job->codes = weft_gpu_scratch(job->step, items * job->round_block);
+  job->scales = weft_gpu_scratch(job->step, items * sizeof(float));
+  WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, "matmul_rows", error));
+  bind_quads(&build, "a", job->a, job->a_vec4, false);
+  weft_gpu_bind(&build, "rounded", NULL, WEFT_RAW_WORDS, true);
+  weft_shader_set(&build.shader, "A_VEC4", job->a_vec4);
+  weft_shader_set(&build.shader, "ROUND_BLOCK", job->round_block);
+  weft_shader_set(&build.shader, "BATCHES", (uint32_t)job->batch_rank);
+  weft_gpu_param(&build, (uint32_t)job->m);
+  weft_gpu_param(&build, (uint32_t)job->k);
+  weft_gpu_param(&build, (uint32_t)items);
+  weft_gpu_param(&build, job->round_blocks);
+  weft_gpu_param(&build, weft_gpu_offset(job->a));
+  weft_gpu_param(&build, (uint32_t)job->a_row);
+  weft_gpu_param(&build, job->codes);
+  weft_gpu_param(&build, job->scales);
+  for (int32_t i = job->batch_rank - 1; i >= 0; i--) {
+    weft_gpu_param(&build, (uint32_t)nest->dims[i]);
+    weft_gpu_param(&build, (uint32_t)nest->strides[NEST_A][i]);
+  }
+  weft_gpu_spread(job->gpu, divide_up(items, ROUND_GROUP), &x, &y);
   return weft_gpu_build_finish(&build, x, y, 1, error);
 }
 
@@ -393,7 +470,9 @@ weft_status weft_gpu_prepare_matmul(const weft_gpu_device *gpu, weft_step *step,
   step->flops = 2.0 * (double)job.k * (double)job.y->elements;
   step->bytes = weight_bytes(&job);
   if (job.k == 0) return add_finish(&job, 0, error);
+  set_rounding(&job);
   choose(&job);
+  if (job.rounded) WEFT_TRY(add_rows(&job, error));
   if (!job.finishes) return add_product(&job, error);
   uint32_t splits = job.variant.splits;
   /* Whole vectors of the last part are read. */

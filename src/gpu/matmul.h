@@ -73,7 +73,8 @@ typedef struct weft_matmul_shape {
   uint64_t m, n, k, batches;
   uint32_t bits; /* of a packed B; 0: computed */
   uint32_t block;
-  bool f16; /* all 16-bit floats */
+  bool f16;     /* all 16-bit floats */
+  bool rounded; /* A's rows are codes too */
 } weft_matmul_shape;
 
 #define WEFT_MATMUL_VARIANTS_MAX 32u

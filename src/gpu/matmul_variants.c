@@ -35,6 +35,8 @@ static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
   uint32_t numbers = (uint32_t)v->wy * v->rows + 4u * v->wx * v->quads;
   if (numbers * v->tile_k * (v->f16 ? 2u : 4u) > facts->workgroup_storage) return false;
   if (shape->bits && v->tile_k % (32 / shape->bits) != 0) return false;
+  if (shape->rounded && (v->f16 || 32 % v->tile_k != 0 || shape->block % v->tile_k != 0))
+    return false;
   return v->splits == 1 || shape->k >= 64u * v->splits;
 }
 

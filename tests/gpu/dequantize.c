@@ -45,7 +45,7 @@ static void check_random_case(gpu_bench *g, uint32_t round) {
 }
 
 static void test_forms(gpu_bench *g) {
-  for (uint32_t round = 0; round < 60; round++) check_random_case(g, round);
+  for (uint32_t round = 0; round < 30; round++) check_random_case(g, round);
 }
 
 int main(int argc, char **argv) {
