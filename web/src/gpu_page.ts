@@ -50,7 +50,7 @@ function use(opening: Promise<PageGpu>): Promise<PageGpu> {
   const forget = () => {
     if (current === opening) current = undefined;
   };
-  opening.then(({ device }) => device.lost).then(forget, forget);
+  opening.then(({ device }) => void device.lost.then(forget), forget);
   current = opening;
   return opening;
 }

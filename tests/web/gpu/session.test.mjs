@@ -190,7 +190,7 @@ test("KV caches grow on the GPU, and are fed back by handle", async () => {
   await Promise.all([session.release(), onCpu.release()]);
 });
 
-test("a device of the user's, for one session", async () => {
+test("a device of the user's, for one session or for all", async () => {
   const adapter = await navigator.gpu.requestAdapter();
   const device = await adapter.requestDevice();
   const session = await InferenceSession.create(linear(), {
@@ -200,7 +200,15 @@ test("a device of the user's, for one session", async () => {
   const x = rowsOf3(500);
   assertNear((await session.run({ x })).y.data, linearOf(x.data));
   await session.release();
+  env.webgpu.device = device;
+  assert.equal(await env.webgpu.device, device);
+  const another = await InferenceSession.create(linear(), onGpu);
+  const { y } = await another.run({ x });
+  assertNear(new Float32Array(await readBuffer(device, y.gpuBuffer, 4000)), linearOf(x.data));
+  await another.release();
   device.destroy();
+  await device.lost;
+  assert.notEqual(await env.webgpu.device, device);
 });
 
 test("providers that are not there: the next one, and the reason", async () => {
