@@ -312,6 +312,8 @@ static inline weft_status fake_run_step(fake *f, const weft_execution *execution
     if (from->on_device && !from->memory)
       run.bases[from->slot] = f->store->memories[execution->memories[from->slot]].data;
   }
+  uint8_t none;
+  run.bases[WEFT_SLOT_ARENA] = &none;
   if (step->scratch_bytes > 0)
     run.bases[WEFT_SLOT_ARENA] = f->store->memories[execution->memories[step->scratch_slot]].data;
   weft_execution inner = {.runtime = execution->runtime, .bases = run.bases, .detach_user = &run};
