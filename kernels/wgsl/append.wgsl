@@ -1,10 +1,11 @@
 // append.wgsl - rows added to a cache of keys or values, in words of 32 bits whatever their type:
-// past [B,H,P,D], added [B,H,N,D], present [B,H,T,D]; each by its strides, with dense rows. HALVES:
-// rows of f16 that may start in the middle of a word, so that past and added are counted in elements.
+// past [B,H,P,D], added [B,H,N,D], present [B,H,T,D]; each by its strides, with dense rows.
+// HALVES: rows of f16 that may start in the middle of a word: past and added are counted in
+// elements.
 //
-// The new rows start at `start`, or at starts[batch]; rows of the present that neither are new nor were in the past
-// are zeros. IN_PLACE: the present lies where the past does, so that only the new rows are written,
-// and zeros from the end of the past on.
+// The new rows start at `start`, or at starts[batch]; rows of the present that neither are new nor
+// were in the past are zeros. IN_PLACE: the present lies where the past does, so that only the new
+// rows are written, and zeros from the end of the past on.
 
 struct Params {
   past_at: u32, past_batch: u32, past_head: u32, past_row: u32,

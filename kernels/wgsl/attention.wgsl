@@ -1,11 +1,11 @@
-// attention.wgsl - attention of many rows: a workgroup takes ROWS rows of a group and walks over the
-// keys that they see, KEYS at a time, with a softmax that goes along (Dao et al., FlashAttention,
-// arXiv 2205.14135). Scores are products of tiles of workgroup memory, CHUNK4 x 4 of D at a time;
-// values come VALUE_KEYS keys at a time. A thread has the scores of 4 rows and 4 keys, and of the
-// results SUMS times 4 rows x 4 elements.
+// attention.wgsl - attention of many rows: a workgroup takes ROWS rows of a group and walks over
+// the keys that they see, KEYS at a time, with a softmax that goes along (Dao et al.,
+// FlashAttention, arXiv 2205.14135). Scores are products of tiles of workgroup memory, CHUNK4 x 4
+// of D at a time; values come VALUE_KEYS keys at a time. A thread has the scores of 4 rows and 4
+// keys, and of the results SUMS times 4 rows x 4 elements.
 //
-// The thread in column c of ACROSS = KEYS / 4 has keys c, c + ACROSS, c + 2 ACROSS, c + 3 ACROSS of a
-// tile, so that neighbours read neighbouring rows.
+// The thread in column c of ACROSS = KEYS / 4 has keys c, c + ACROSS, c + 2 ACROSS, c + 3 ACROSS of
+// a tile, so that neighbours read neighbouring rows.
 //
 // ONE_CHUNK: CHUNK4 covers D, and q is read once. SUBGROUPS: ACROSS, a power of two, divides all
 // sizes of subgroups, whose invocations follow the workgroup's.
@@ -75,17 +75,8 @@ fn scores_of(products: vec4<f32>, row: vec4<u32>, number: u32) -> vec4<f32> {
     score_of(products.w, row, number + 3u * ACROSS));
 }
 
-fn weights_of(scores: vec4<f32>, largest: f32) -> vec4<f32> {
-  return vec4<f32>(weight_of(scores.x, largest), weight_of(scores.y, largest),
-    weight_of(scores.z, largest), weight_of(scores.w, largest));
-}
-
 fn largest_of(scores: vec4<f32>) -> f32 {
   return max(max(scores.x, scores.y), max(scores.z, scores.w));
-}
-
-fn sum_of(parts: vec4<f32>) -> f32 {
-  return (parts.x + parts.y) + (parts.z + parts.w);
 }
 
 @compute @workgroup_size(THREADS)
@@ -105,9 +96,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     shared_rows[thread] = row_of(place, place.row + thread);
   }
   workgroupBarrier();
-#for R 4
-  let row_${R} = shared_rows[4u * fours + ${R}u];
-#end
 #if ONE_CHUNK
   load_q(thread, 0u);
 #end
@@ -141,11 +129,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 #end
       }
     }
+    // From here on rows take turns in a loop, for the sake of compilers.
 #for R 4
-    scores_${R} = scores_of(scores_${R}, row_${R}, first + column);
+    weights[(4u * fours + ${R}u) * ACROSS + column] = scores_${R};
 #end
-    var most = vec4<f32>(largest_of(scores_0), largest_of(scores_1), largest_of(scores_2),
-      largest_of(scores_3));
+    var most = largest;
+    for (var r = 0u; r < 4u; r++) {
+      let at = (4u * fours + r) * ACROSS + column;
+      let scores = scores_of(weights[at], shared_rows[4u * fours + r], first + column);
+      weights[at] = scores;
+      most[r] = max(most[r], largest_of(scores));
+    }
 #if SUBGROUPS
     for (var across = 1u; across < ACROSS; across *= 2u) {
       most = max(most, subgroupShuffleXor(most, across));
@@ -158,15 +152,15 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
       most = max(most, by_thread[fours * ACROSS + c]);
     }
 #end
-    most = max(most, largest);
     let factor = exp(max(largest - most, vec4<f32>(-87.0)));
     largest = most;
-#for R 4
-    scores_${R} = weights_of(scores_${R}, most[${R}]);
-    weights[(4u * fours + ${R}u) * ACROSS + column] = scores_${R};
-#end
-    total = total * factor +
-      vec4<f32>(sum_of(scores_0), sum_of(scores_1), sum_of(scores_2), sum_of(scores_3));
+    total *= factor;
+    for (var r = 0u; r < 4u; r++) {
+      let at = (4u * fours + r) * ACROSS + column;
+      let row_weights = weights_of(weights[at], most[r]);
+      weights[at] = row_weights;
+      total[r] += dot(row_weights, vec4<f32>(1.0));
+    }
     if (column == 0u) {
       by_rows[fours] = factor;
     }
@@ -216,12 +210,18 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
         totals += by_thread[rows * ACROSS + c];
       }
       let most = by_rows[rows];
+      for (var r = 0u; r < 4u; r++) {
+        var sum = sum_${N}_0;
 #for R 4
-      if (place.row + 4u * rows + ${R}u < place.rows) {
-        store_row(place.batch, place.group, place.row + 4u * rows + ${R}u, tile % E4,
-          sum_${N}_${R}, most[${R}], totals[${R}]);
-      }
+        if (r == ${R}u) {
+          sum = sum_${N}_${R};
+        }
 #end
+        if (place.row + 4u * rows + r < place.rows) {
+          store_row(place.batch, place.group, place.row + 4u * rows + r, tile % E4, sum, most[r],
+            totals[r]);
+        }
+      }
     }
   }
 #end

@@ -28,7 +28,7 @@ const E4 = (${E}u + 3u) / 4u;
 const HIDDEN = -3.4e38;
 const LEAST = -3.3e38;
 
-// ---- rows -----------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 // Where a workgroup works.
 struct Place {
@@ -84,9 +84,13 @@ fn row_of(place: Place, number: u32) -> vec4<u32> {
     seen);
 }
 
-// ---- weights --------------------------------------------------------------------------------------
+// ---- weights ------------------------------------------------------------------------------------
 
 // e^(score - largest), 0 for what is hidden. Not denormal, which is slow on processors.
 fn weight_of(score: f32, largest: f32) -> f32 {
   return select(0.0, exp(max(score - largest, -87.0)), score > -3.35e38);
+}
+fn weights_of(scores: vec4<f32>, largest: f32) -> vec4<f32> {
+  return select(vec4<f32>(0.0), exp(max(scores - largest, vec4<f32>(-87.0))),
+    scores > vec4<f32>(-3.35e38));
 }

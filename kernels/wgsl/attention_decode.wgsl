@@ -35,9 +35,6 @@ fn unordered(x: u32) -> f32 {
 
 // Scores of keys first ... first + KEYS - 1; none is seen from `end` on.
 fn find_scores(thread: u32, start: u32, first: u32, end: u32) {
-#for R ROWS
-  var best_${R} = LEAST;
-#end
   for (var step = 0u; step < ${KEYS}u; step += STEP) {
     let at = step + thread / ${SLICES}u;
 #for R ROWS
@@ -61,15 +58,17 @@ fn find_scores(thread: u32, start: u32, first: u32, end: u32) {
 #end
     if (thread % ${SLICES}u == 0u) {
 #for R ROWS
-      let score_${R} = score_of(product_${R}, shared_rows[${R}], first + at);
-      scores[at * ${ROWS}u + ${R}u] = score_${R};
-      best_${R} = max(best_${R}, score_${R});
+      scores[at * ${ROWS}u + ${R}u] = product_${R};
 #end
     }
   }
-#for R ROWS
-  atomicMax(&most[${R}], ordered(best_${R}));
-#end
+  workgroupBarrier();
+  for (var i = thread; i < ${KEYS}u * ${ROWS}u; i += THREADS) {
+    let row = i % ${ROWS}u;
+    let score = score_of(scores[i], shared_rows[row], first + i / ${ROWS}u);
+    scores[i] = score;
+    atomicMax(&most[row], ordered(score));
+  }
 }
 
 @compute @workgroup_size(${THREADS})
@@ -130,23 +129,30 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     workgroupBarrier();
   }
 
+  // Rows take turns in a loop, for the sake of compilers.
+  for (var r = 0u; r < ${ROWS}u; r++) {
+    var largest = largest_0;
 #for R ROWS
-  sums[thread] = sum_${R};
-  totals[thread] = total_${R};
-  workgroupBarrier();
-  if (thread < E4 && place.row + ${R}u < place.rows) {
-    var sum = vec4<f32>(0.0);
-    var total = 0.0;
-    for (var other = 0u; other < LANES; other++) {
-      sum += sums[other * E4 + thread];
-      total += totals[other * E4 + thread];
+    if (r == ${R}u) {
+      largest = largest_${R};
+      sums[thread] = sum_${R};
+      totals[thread] = total_${R};
     }
+#end
+    workgroupBarrier();
+    if (thread < E4 && place.row + r < place.rows) {
+      var sum = vec4<f32>(0.0);
+      var total = 0.0;
+      for (var other = 0u; other < LANES; other++) {
+        sum += sums[other * E4 + thread];
+        total += totals[other * E4 + thread];
+      }
 #if SPLIT
-    store_partial(place, place.row + ${R}u, part, thread, sum, largest_${R}, total);
+      store_partial(place, place.row + r, part, thread, sum, largest, total);
 #else
-    store_row(place.batch, place.group, place.row + ${R}u, thread, sum, largest_${R}, total);
+      store_row(place.batch, place.group, place.row + r, thread, sum, largest, total);
 #end
+    }
+    workgroupBarrier();
   }
-  workgroupBarrier();
-#end
 }

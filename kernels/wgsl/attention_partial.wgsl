@@ -1,6 +1,6 @@
 // attention_partial.wgsl - where attention_decode leaves the results of parts of the keys for
-// attention_join: [batch, group, row][part][E4 + 1] in fours, the last one the largest score and the
-// total of weights.
+// attention_join: [batch, group, row][part][E4 + 1] in fours, of which the last has the largest
+// score and the total of weights.
 
 fn partial_start(batch: u32, group: u32, row: u32, part: u32) -> u32 {
   let rows = params.queries * params.heads;

@@ -1,6 +1,6 @@
-// rotary.wgsl - rotary embedding: an invocation turns one element of y [B,H,S,D] (dense), or the two
-// of a word where y is f16. The first R elements of a row are turned in pairs (i, i + R / 2), or
-// with INTERLEAVED (2 i, 2 i + 1); the others stay. x is read by its strides.
+// rotary.wgsl - rotary embedding: an invocation turns one element of y [B,H,S,D] (dense), or the
+// two of a word where y is f16. The first R elements of a row are turned in pairs (i, i + R / 2),
+// or with INTERLEAVED (2 i, 2 i + 1); the others stay. x is read by its strides.
 
 struct Params {
   x_at: u32, x_batch: u32, x_head: u32, x_token: u32,

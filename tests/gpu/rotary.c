@@ -18,7 +18,7 @@ static const weft_array *random_positions(bench *b, int64_t batches, int64_t tok
 
 static void test_random(gpu_bench *g) {
   bench *b = &g->cpu;
-  for (int i = 0; i < 60; i++) {
+  for (int i = 0; i < 24; i++) {
     int64_t dims[4] = {1 + (int64_t)bench_below(b, 3), 1 + (int64_t)bench_below(b, 4),
                        1 + (int64_t)bench_below(b, 70), (int64_t[]){2, 7, 32, 64}[i % 4]};
     int64_t half = 1 + (int64_t)bench_below(b, (uint64_t)dims[3] / 2);
