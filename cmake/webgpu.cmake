@@ -13,6 +13,7 @@ if(WEFT_WEBGPU)
   target_include_directories(weft_webgpu SYSTEM INTERFACE "${WEFT_WEBGPU_HEADERS}")
   set(weft_webgpu weft_webgpu)
   set(weft_webgpu_library "${WEFT_WEBGPU_LIBRARY}")
+  set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON) # what is installed finds it where it was
 else()
   list(FILTER sources EXCLUDE REGEX "driver_native")
 endif()
