@@ -79,23 +79,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
   }
-#for r ROWS
-#for q QUADS
-  {
-    let row = row0 + local.y * ${ROWS}u + ${r}u;
-    let column = (quad0 + local.x + ${q}u * WX) * 4u;
-    if (row < params.m && column < params.n) {
-#if SPLITS
-      write_quad(sum${r}_${q}, split * batches + batch, row, column);
-#else
-      write_quad(sum${r}_${q}, batch, row, column
-#for j EXTRAS
-                 , e${j}_base
-#end
-                 );
-#end
-    }
-  }
-#end
-#end
+#include matmul_write
 }

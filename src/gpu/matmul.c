@@ -310,6 +310,31 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
   return (a + b - 1) / b;
 }
 
+/* Answers how many workgroups a part of k takes. */
+static uint64_t set_matrix(weft_shader *shader, const matmul *job) {
+  const weft_matmul_variant *v = &job->variant;
+  const weft_gpu_facts *facts = job->gpu->gpu->facts;
+  const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
+  uint32_t lanes = weft_matmul_lanes(facts);
+  weft_shader_set(shader, "LANES", lanes);
+  weft_shader_set(shader, "MATRIX_M", matrix->m);
+  weft_shader_set(shader, "MATRIX_N", matrix->n);
+  weft_shader_set(shader, "MATRIX_K", matrix->k);
+  weft_shader_set(shader, "OLD_SYNTAX", facts->matrix_syntax == WEFT_GPU_MATRIX_OLD);
+  weft_shader_set(shader, "TILE_F16", matrix->component == WEFT_F16);
+  shader->matrix = shader->subgroups = true;
+  shader->f16 = matrix->component == WEFT_F16;
+  if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = lanes;
+  return divide_up(job->m, (uint64_t)v->wy * v->rows * matrix->m) *
+         divide_up(job->n, (uint64_t)v->wx * v->quads * matrix->n) * job->batches;
+}
+
+/* Whether the expression is so long that a copy of it for each of a lane's results would take long
+ * to compile. */
+static bool is_long(const matmul *job) {
+  return job->expr && job->expr->code_count > 4;
+}
+
 /* What makes the variant; how many workgroups a part of k takes. */
 static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
   const weft_matmul_variant *v = &job->variant;
@@ -330,6 +355,8 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
   weft_shader_set(shader, "QUADS", v->quads);
   weft_shader_set(shader, "TILE_K", v->tile_k);
   weft_shader_set(shader, "STRIP", v->strip);
+  if (v->kind == WEFT_MATMUL_MATRIX) return set_matrix(shader, job);
+  weft_shader_set(shader, "LOOPED", is_long(job));
   weft_shader_set(shader, "SWIZZLE", v->swizzle);
   weft_shader_set(shader, "TILE_F16", v->f16);
   shader->f16 = v->f16;
@@ -342,6 +369,7 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
 
 static const char *file_of(const matmul *job) {
   if (job->variant.kind == WEFT_MATMUL_VECTOR) return "gemv";
+  if (job->variant.kind == WEFT_MATMUL_MATRIX) return "matmul_matrix";
   return job->rounded ? "matmul_dot" : "matmul";
 }
 

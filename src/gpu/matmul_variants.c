@@ -16,6 +16,10 @@ static const weft_matmul_variant tiles[] = {
     {WEFT_MATMUL_TILES, 16, 16, 8, 1, 16, 8, .splits = 1}, /* 128 x 64 */
     {WEFT_MATMUL_TILES, 16, 16, 8, 2, 8, 8, .splits = 1},  /* 128 x 128 */
     {WEFT_MATMUL_TILES, 16, 16, 8, 2, 16, 8, .splits = 1, .swizzle = true},
+    {WEFT_MATMUL_TILES, 8, 8, 8, 4, 16, 8, .splits = 1}, /* 64 x 128 */
+    /* For a CPU that plays GPU: */
+    {WEFT_MATMUL_TILES, 4, 4, 16, 4, 16, 8, .splits = 1},  /* 64 x 64 */
+    {WEFT_MATMUL_TILES, 8, 8, 16, 4, 8, 8, .splits = 1},   /* 128 x 128 */
     {WEFT_MATMUL_TILES, 16, 4, 4, 1, 32, 64, .splits = 1}, /* 16 x 64 */
     {WEFT_MATMUL_TILES, 16, 4, 2, 1, 32, 64, .splits = 1}, /* 8 x 64 */
     {WEFT_MATMUL_TILES, 16, 4, 2, 1, 32, 64, .splits = 4},
@@ -23,8 +27,14 @@ static const weft_matmul_variant tiles[] = {
     {WEFT_MATMUL_TILES, 8, 8, 4, 1, 16, 64, .splits = 4},
 };
 
+/* vec4s of sums that a lane of a GPU has room for. On a CPU they are in its cache, which is quicker
+ * than gathering from workgroup memory. */
+#define REGISTERS_MAX 32
+
+/* Of TILES and VECTOR. */
 static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                  const weft_matmul_variant *v) {
+  if (v->rows * v->quads > REGISTERS_MAX && !facts->is_software) return false;
   uint32_t threads = (uint32_t)v->wx * v->wy;
   if (threads > facts->workgroup_invocations || v->wx > facts->workgroup_size[0] ||
       v->wy > facts->workgroup_size[1])
@@ -37,7 +47,17 @@ static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
   if (shape->bits && v->tile_k % (32 / shape->bits) != 0) return false;
   if (shape->rounded && (v->f16 || 32 % v->tile_k != 0 || shape->block % v->tile_k != 0))
     return false;
-  return v->splits == 1 || shape->k >= 64u * v->splits;
+  if (v->splits == 1) return true;
+  uint64_t parts = shape->m * shape->n * shape->batches * v->splits * sizeof(float);
+  return shape->k >= 64u * v->splits && parts <= facts->binding_bytes;
+}
+
+#define LANES 32 /* where the GPU can be told */
+
+uint32_t weft_matmul_lanes(const weft_gpu_facts *facts) {
+  if (facts->subgroup_min == facts->subgroup_max) return facts->subgroup_max;
+  bool told = facts->subgroup_size && facts->subgroup_min <= LANES && facts->subgroup_max >= LANES;
+  return told ? LANES : 0;
 }
 
 static double up(uint64_t a, uint64_t b) {
@@ -62,7 +82,41 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   double lane = step * (double)shape->k / v->splits;
   double waves = groups * threads / lanes_of(facts);
   double cost = lane * (waves > 1 ? waves : 1);
+  if (rows * quads > REGISTERS_MAX) cost *= 2; /* takes long to compile: for those who measure */
   return v->splits > 1 ? cost + 600 : cost;
+}
+
+/* ---- subgroup matrices ----------------------------------------------------------------------- */
+
+/* kind, wx, wy, rows, quads, tile_k, strip */
+static const weft_matmul_variant matrices[] = {
+    {WEFT_MATMUL_MATRIX, 2, 2, 2, 2, 32, 8, .splits = 1},
+    {WEFT_MATMUL_MATRIX, 2, 2, 4, 2, 32, 8, .splits = 1},
+    {WEFT_MATMUL_MATRIX, 2, 1, 1, 2, 32, 64, .splits = 1},
+};
+
+static bool fits_matrix(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                        const weft_matmul_variant *v) {
+  const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
+  bool half = matrix->component == WEFT_F16;
+  uint32_t lanes = weft_matmul_lanes(facts), subgroups = (uint32_t)v->wx * v->wy;
+  if (!lanes || subgroups * lanes > facts->workgroup_invocations || shape->rounded) return false;
+  if (matrix->result != WEFT_F32 || matrix->n % 4 != 0 || v->tile_k % matrix->k != 0) return false;
+  if (half ? !shape->f16 || !facts->f16 : matrix->component != WEFT_F32) return false;
+  uint32_t numbers = v->wy * v->rows * matrix->m + v->wx * v->quads * matrix->n;
+  uint32_t staged = subgroups * matrix->m * matrix->n * 4;
+  return numbers * v->tile_k * (half ? 2 : 4) + staged <= facts->workgroup_storage;
+}
+
+static double matrix_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                          const weft_matmul_variant *v) {
+  const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
+  double groups = up(shape->m, (uint64_t)v->wy * v->rows * matrix->m) *
+                  up(shape->n, (uint64_t)v->wx * v->quads * matrix->n) * (double)shape->batches;
+  double waves = groups * v->wx * v->wy * weft_matmul_lanes(facts) / lanes_of(facts);
+  /* Four times as fast as lanes by themselves, loading included. */
+  double sums = (double)v->rows * v->quads * matrix->m * matrix->n / weft_matmul_lanes(facts);
+  return sums / 16 * (double)shape->k * (waves > 1 ? waves : 1);
 }
 
 /* ---- few rows -------------------------------------------------------------------------------- */
@@ -117,7 +171,9 @@ typedef struct ranking {
 } ranking;
 
 static void add(ranking *rank, const weft_matmul_variant *v, double cost) {
-  if (rank->count == WEFT_MATMUL_VARIANTS_MAX || !fits(rank->facts, rank->shape, v)) return;
+  bool good = v->kind == WEFT_MATMUL_MATRIX ? fits_matrix(rank->facts, rank->shape, v)
+                                            : fits(rank->facts, rank->shape, v);
+  if (rank->count == WEFT_MATMUL_VARIANTS_MAX || !good) return;
   uint32_t at = rank->count++;
   for (; at > 0 && rank->costs[at - 1] > cost; at--) {
     rank->costs[at] = rank->costs[at - 1];
@@ -142,5 +198,12 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
     narrow.f16 = true;
     if (narrow.splits == 1) add(&rank, &narrow, cost * 0.9);
   }
+  uint32_t shapes = facts->matrix_syntax == WEFT_GPU_MATRIX_NONE ? 0 : facts->matrix_count;
+  for (uint32_t c = 0; c < shapes && weft_matmul_lanes(facts); c++)
+    for (uint32_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+      weft_matmul_variant v = matrices[i];
+      v.matrix = (uint8_t)c;
+      add(&rank, &v, matrix_cost(facts, shape, &v));
+    }
   return rank.count;
 }
