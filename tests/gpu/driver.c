@@ -15,43 +15,43 @@ typedef struct rig {
   bool executes; /* false: the null driver */
 } rig;
 
-static rig *r;
+static rig *r; /* the one that a test works with */
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
-static weft_status open_driver(rig *rig, const char *adapter) {
-  return rig->executes
-             ? weft_gpu_native_open(&rig->heap, adapter, &rig->driver, &rig->error)
-             : weft_gpu_null_open(&rig->heap, NULL, &rig->counts, &rig->driver, &rig->error);
+static weft_status open_driver(const char *adapter) {
+  return r->executes ? weft_gpu_native_open(&r->heap, adapter, &r->driver, &r->error)
+                     : weft_gpu_null_open(&r->heap, NULL, &r->counts, &r->driver, &r->error);
 }
 
-static bool open_rig(rig *rig, const char *adapter, bool executes) {
-  memset(rig, 0, sizeof *rig);
+/* Makes `made` the current one. */
+static bool open_rig(rig *made, const char *adapter, bool executes) {
+  r = made;
+  memset(r, 0, sizeof *r);
   weft_allocator allocator = weft_host_allocator();
-  weft_heap_init(&rig->heap, &allocator, NULL, 0);
-  rig->executes = executes;
-  return CHECK_OK(open_driver(rig, adapter), &rig->error);
+  weft_heap_init(&r->heap, &allocator, NULL, 0);
+  r->executes = executes;
+  return CHECK_OK(open_driver(adapter), &r->error);
 }
 
-static void close_rig(rig *rig) {
-  if (rig->driver) rig->driver->close(rig->driver);
-  CHECK_INT(weft_heap_use(&rig->heap).bytes, 0);
+static void close_rig(void) {
+  if (r->driver) r->driver->close(r->driver);
+  CHECK_INT(weft_heap_use(&r->heap).bytes, 0);
 }
 
-static weft_status await_read(rig *rig, weft_gpu_id read) {
+static weft_status await_read(weft_gpu_id read) {
   weft_status status;
-  while ((status = rig->driver->read_state(rig->driver, read, &rig->error)) == WEFT_PENDING) {
-    status = rig->driver->poll(rig->driver, true, &rig->error);
+  while ((status = r->driver->read_state(r->driver, read, &r->error)) == WEFT_PENDING) {
+    status = r->driver->poll(r->driver, true, &r->error);
     if (status < 0) return status;
   }
   return status;
 }
 
-static weft_status read_back(rig *rig, weft_gpu_id buffer, uint64_t offset, uint64_t bytes,
-                             void *to) {
+static weft_status read_back(weft_gpu_id buffer, uint64_t offset, uint64_t bytes, void *to) {
   weft_gpu_id read;
-  WEFT_TRY(rig->driver->read(rig->driver, buffer, offset, bytes, to, &read, &rig->error));
-  return await_read(rig, read);
+  WEFT_TRY(r->driver->read(r->driver, buffer, offset, bytes, to, &read, &r->error));
+  return await_read(read);
 }
 
 static weft_gpu_id new_buffer(uint64_t bytes) {
@@ -67,7 +67,7 @@ static void write_words(weft_gpu_id buffer, uint64_t offset, const uint32_t *wor
 
 static uint32_t word_of(weft_gpu_id buffer, uint64_t offset) {
   uint32_t word = 0xbad;
-  CHECK_OK(read_back(r, buffer, offset, 4, &word), &r->error);
+  CHECK_OK(read_back(buffer, offset, 4, &word), &r->error);
   return word;
 }
 
@@ -133,14 +133,14 @@ static void write_kernel(weft_text *text, uint32_t params, bool immediates) {
   weft_text_add(text, ";\n}\n");
 }
 
-static weft_status await_pipeline(rig *rig, weft_gpu_id pipeline) {
+static weft_status await_pipeline(weft_gpu_id pipeline) {
   weft_status status;
-  while ((status = rig->driver->pipeline_state(rig->driver, pipeline, &rig->error)) == WEFT_PENDING)
-    WEFT_TRY(rig->driver->poll(rig->driver, true, &rig->error));
+  while ((status = r->driver->pipeline_state(r->driver, pipeline, &r->error)) == WEFT_PENDING)
+    WEFT_TRY(r->driver->poll(r->driver, true, &r->error));
   return status;
 }
 
-static weft_status open_kernel(rig *rig, uint32_t params, bool immediates, weft_gpu_id *out) {
+static weft_status open_kernel(uint32_t params, bool immediates, weft_gpu_id *out) {
   char buffer[8192];
   weft_text text = {.buffer = buffer, .size = sizeof buffer};
   write_kernel(&text, params, immediates);
@@ -151,13 +151,13 @@ static weft_status open_kernel(rig *rig, uint32_t params, bool immediates, weft_
                                 .writes = 2,
                                 .param_words = params,
                                 .immediates = immediates};
-  WEFT_TRY(rig->driver->pipeline_open(rig->driver, &pipeline, out, &rig->error));
-  return await_pipeline(rig, *out);
+  WEFT_TRY(r->driver->pipeline_open(r->driver, &pipeline, out, &r->error));
+  return await_pipeline(*out);
 }
 
 static weft_gpu_id new_kernel(uint32_t params, bool immediates) {
   weft_gpu_id kernel = 0;
-  CHECK_OK(open_kernel(r, params, immediates, &kernel), &r->error);
+  CHECK_OK(open_kernel(params, immediates, &kernel), &r->error);
   return kernel;
 }
 
@@ -189,9 +189,9 @@ static void test_round_trips(void) {
     for (uint32_t count = 0; offset + count <= 16; count += 5) {
       for (uint32_t i = 0; i < count; i++) words[i] = expected[offset + i] = offset * 100 + i;
       write_words(buffer, 4 * offset, words, count);
-      CHECK_OK(read_back(r, buffer, 0, 64, words), &r->error);
+      CHECK_OK(read_back(buffer, 0, 64, words), &r->error);
       CHECK(memcmp(words, expected, 64) == 0);
-      CHECK_OK(read_back(r, buffer, 4 * offset, 4, words), &r->error);
+      CHECK_OK(read_back(buffer, 4 * offset, 4, words), &r->error);
       CHECK_INT(words[0], expected[offset]);
     }
   }
@@ -206,7 +206,7 @@ static void test_large_write(void) {
   for (uint32_t i = 0; i < COUNT; i++) words[i] = i * 2654435761u;
   write_words(buffer, 0, words, COUNT);
   memset(words, 0, sizeof *words * COUNT); /* ours again */
-  CHECK_OK(read_back(r, buffer, 0, 4 * COUNT, words), &r->error);
+  CHECK_OK(read_back(buffer, 0, 4 * COUNT, words), &r->error);
   uint32_t wrong = 0;
   for (uint32_t i = 0; i < COUNT; i++) wrong += words[i] != i * 2654435761u;
   CHECK_INT(wrong, 0);
@@ -225,7 +225,7 @@ static void test_order_of_copies(void) {
   add_copy(a, 4, c, 12, 4);     /* c: 1 2 0 6 */
   CHECK_OK(submit(), &r->error);
   uint32_t words[4];
-  CHECK_OK(read_back(r, c, 0, 16, words), &r->error);
+  CHECK_OK(read_back(c, 0, 16, words), &r->error);
   CHECK(words[0] == 1 && words[1] == 2 && words[2] == 0 && words[3] == 6);
   CHECK_INT(word_of(b, 8), 2);
   r->driver->buffer_close(r->driver, a);
@@ -243,8 +243,8 @@ static void test_reads(void) {
   CHECK_OK(r->driver->read(r->driver, buffer, 0, 4, &got[2], &reads[2], &r->error), &r->error);
   r->driver->read_drop(r->driver, reads[2]);
   write_words(buffer, 0, words + 1, 1); /* later than the reads */
-  CHECK_OK(await_read(r, reads[1]), &r->error);
-  CHECK_OK(await_read(r, reads[0]), &r->error);
+  CHECK_OK(await_read(reads[1]), &r->error);
+  CHECK_OK(await_read(reads[0]), &r->error);
   CHECK(got[0] == 11 && got[1] == 22 && got[2] == 0);
   CHECK_INT(word_of(buffer, 0), 22);
   /* The numbers are free again. */
@@ -344,7 +344,7 @@ static void check_feature(bool has, const char *head, const char *value, uint32_
   weft_gpu_id a = new_buffer(16), kernel, group = 0;
   write_words(a, 0, &seven, 1);
   CHECK_OK(r->driver->pipeline_open(r->driver, &pipeline, &kernel, &r->error), &r->error);
-  if (CHECK_OK(await_pipeline(r, kernel), &r->error)) {
+  if (CHECK_OK(await_pipeline(kernel), &r->error)) {
     CHECK_OK(r->driver->group_open(r->driver, kernel, &a, 1, &group, &r->error), &r->error);
     add_dispatch(kernel, group, 1, NULL, 0);
     CHECK_OK(submit(), &r->error);
@@ -382,7 +382,7 @@ static void test_compile_error(void) {
       .label = "wrong", .wgsl = wgsl, .wgsl_length = sizeof wgsl - 1};
   weft_gpu_id id;
   CHECK_OK(r->driver->pipeline_open(r->driver, &pipeline, &id, &r->error), &r->error);
-  CHECK(await_pipeline(r, id) == WEFT_INTERNAL);
+  CHECK(await_pipeline(id) == WEFT_INTERNAL);
   if (!CHECK(contains(r->error.message, "no_such_name"))) check_print("  %s\n", r->error.message);
   r->driver->pipeline_close(r->driver, id);
   check_params(1, false); /* all else goes on */
@@ -403,7 +403,7 @@ static void test_times(void) {
   add_time(2);
   CHECK_OK(submit(), &r->error);
   CHECK_OK(r->driver->read_times(r->driver, 3, times, &read, &r->error), &r->error);
-  CHECK_OK(await_read(r, read), &r->error);
+  CHECK_OK(await_read(read), &r->error);
   /* Browsers round them. 200,000 workgroups take longer than a microsecond, and not a minute. */
   CHECK(times[0] && times[0] < times[1] && times[1] <= times[2]);
   CHECK(!r->executes || (times[1] - times[0] > 1000 && times[1] - times[0] < 60000000000u));
@@ -489,16 +489,15 @@ static void test_wrong_kernels(void) {
 /* Closing takes along what is open and what is under way. */
 static void test_close(const char *adapter) {
   rig other, *outer = r;
-  r = &other;
   uint32_t word = 0;
-  if (open_rig(r, adapter, outer->executes)) {
+  if (open_rig(&other, adapter, outer->executes)) {
     weft_gpu_id a = new_buffer(1 << 20), b = new_buffer(1 << 20), read;
     weft_gpu_id kernel = new_kernel(0, false), group = new_group(kernel, a, b);
     for (int i = 0; i < 4; i++) add_dispatch(kernel, group, 65535, NULL, 0);
     CHECK_OK(submit(), &r->error);
     CHECK_OK(r->driver->read(r->driver, b, 0, 4, &word, &read, &r->error), &r->error);
   }
-  close_rig(r);
+  close_rig();
   if (!outer->executes) CHECK(r->counts.buffers + r->counts.pipelines + r->counts.groups == 0);
   r = outer;
 }
@@ -506,43 +505,42 @@ static void test_close(const char *adapter) {
 /* With a read under way; then nothing but closing is left to do. */
 static void test_lost(const char *adapter) {
   rig other, *outer = r;
-  r = &other;
   uint32_t word = 0;
-  if (open_rig(r, adapter, true)) {
+  if (open_rig(&other, adapter, true)) {
     weft_gpu_driver *d = r->driver;
     weft_gpu_id a = new_buffer(1 << 20), b, read;
     CHECK_OK(d->read(d, a, 0, 4, &word, &read, &r->error), &r->error);
     weft_gpu_native_lose(d);
-    weft_status status = await_read(r, read);
+    weft_status status = await_read(read);
     CHECK(status == WEFT_OK || status == WEFT_DEVICE_LOST);
     for (int i = 0; i < 2; i++) {
       CHECK_INT(outcome(d->buffer_open(d, 64, &b, &r->error)), WEFT_DEVICE_LOST);
       CHECK_INT(d->write(d, a, 0, &word, 4, &r->error), WEFT_DEVICE_LOST);
       CHECK_INT(d->poll(d, true, &r->error), WEFT_DEVICE_LOST);
     }
-    CHECK(open_kernel(r, 1, false, &b) == WEFT_DEVICE_LOST);
+    CHECK(open_kernel(1, false, &b) == WEFT_DEVICE_LOST);
     d->buffer_close(d, a);
   }
-  close_rig(r);
+  close_rig();
   r = outer;
 }
 
 /* ---- the null driver's faults ---------------------------------------------------------------- */
 
 /* One of everything. */
-static weft_status scenario(rig *rig) {
-  weft_gpu_driver *d = rig->driver;
+static weft_status scenario(void) {
+  weft_gpu_driver *d = r->driver;
   weft_gpu_id buffers[2], kernel, group;
   uint32_t words[4] = {1, 2, 3, 4};
-  for (int i = 0; i < 2; i++) WEFT_TRY(d->buffer_open(d, 16, &buffers[i], &rig->error));
-  WEFT_TRY(d->write(d, buffers[0], 0, words, 16, &rig->error));
-  WEFT_TRY(open_kernel(rig, 1, false, &kernel));
-  WEFT_TRY(d->group_open(d, kernel, buffers, 2, &group, &rig->error));
+  for (int i = 0; i < 2; i++) WEFT_TRY(d->buffer_open(d, 16, &buffers[i], &r->error));
+  WEFT_TRY(d->write(d, buffers[0], 0, words, 16, &r->error));
+  WEFT_TRY(open_kernel(1, false, &kernel));
+  WEFT_TRY(d->group_open(d, kernel, buffers, 2, &group, &r->error));
   add_dispatch(kernel, group, 1, words, 1);
   add_copy(buffers[0], 0, buffers[1], 8, 8);
   WEFT_TRY(submit());
-  WEFT_TRY(read_back(rig, buffers[1], 0, 16, words));
-  uint32_t computed = rig->executes ? 2 : 0;
+  WEFT_TRY(read_back(buffers[1], 0, 16, words));
+  uint32_t computed = r->executes ? 2 : 0;
   return words[0] == computed && words[3] == 2 ? WEFT_OK : WEFT_INVALID_DATA;
 }
 
@@ -552,18 +550,17 @@ static void check_calls_failing(weft_status status) {
   weft_status answer = status;
   for (; answer != WEFT_OK;) {
     rig null;
-    r = &null;
     commands.count = 0;
-    if (!open_rig(r, "null", false)) return;
+    if (!open_rig(&null, "null", false)) return;
     r->counts.pending = 2;
     r->counts.fail_call = ++n;
     r->counts.fail_status = status;
-    answer = scenario(r);
+    answer = scenario();
     CHECK(answer == WEFT_OK || answer == status);
     CHECK_INT(r->counts.calls < n, answer == WEFT_OK);
     if (answer == WEFT_DEVICE_LOST)
       CHECK(r->driver->poll(r->driver, false, &r->error) == WEFT_DEVICE_LOST);
-    close_rig(r);
+    close_rig();
     CHECK(r->counts.buffers + r->counts.pipelines + r->counts.groups + r->counts.reads == 0);
   }
   CHECK(n > 12);
@@ -585,11 +582,11 @@ static void test_memory(const char *adapter, bool executes) {
     commands.count = 0;
     weft_allocator allocator = weft_host_allocator();
     weft_heap_init(&small.heap, &allocator, NULL, limit);
-    status = open_driver(r, adapter);
-    if (status == WEFT_OK) status = scenario(r);
+    status = open_driver(adapter);
+    if (status == WEFT_OK) status = scenario();
     CHECK(status == WEFT_OK || status == WEFT_LIMIT_EXCEEDED);
     refused += status != WEFT_OK;
-    close_rig(r);
+    close_rig();
   }
   CHECK(status == WEFT_OK && refused > 0);
 }
@@ -618,9 +615,8 @@ static const named_test tests[] = {
 };
 
 static void run_tests(const char *adapter, bool executes) {
-  rig rig;
-  r = &rig;
-  bool opened = open_rig(r, adapter, executes);
+  rig tested;
+  bool opened = open_rig(&tested, adapter, executes);
   for (size_t i = 0; opened && i < sizeof tests / sizeof *tests; i++) {
     unsigned failures = check_failures;
     tests[i].run();
@@ -628,7 +624,7 @@ static void run_tests(const char *adapter, bool executes) {
                 executes ? r->driver->facts.device : "null");
   }
   if (opened) test_close(adapter);
-  close_rig(r);
+  close_rig();
 }
 
 int main(int argc, char **argv) {
