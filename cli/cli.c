@@ -150,6 +150,14 @@ bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_
   return (status == WEFT_OK && !caught) || fail(NULL, &error);
 }
 
+bool session_fetch(const loaded_model *loaded, weft_tensor *tensor) {
+  weft_error error;
+  weft_status status;
+  while ((status = weft_tensor_fetch(tensor, &error)) == WEFT_PENDING)
+    weft_session_poll(loaded->session, true, NULL);
+  return status == WEFT_OK || fail(NULL, &error);
+}
+
 static void model_unload(loaded_model *loaded) {
   atomic_store(&current_session, NULL);
   weft_session_close(&loaded->session);

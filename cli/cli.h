@@ -54,6 +54,8 @@ bool gpu_load(loaded_model *loaded, const common_options *common);
 bool session_load(loaded_model *loaded, const common_options *common, bool profile);
 bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,
                  size_t input_count, weft_binding *outputs, size_t output_count);
+/* Caches stay in a GPU's memory until somebody wants to see them. */
+bool session_fetch(const loaded_model *loaded, weft_tensor *tensor);
 
 /* A command on one model: reads the options, loads the model, opens a session if wanted, does the
  * work, cleans up. */

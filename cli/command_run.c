@@ -10,8 +10,10 @@ typedef struct run_options {
   uint64_t time_limit_ms;
 } run_options;
 
-static bool save(const run_options *options, const bindings *b) {
-  bool ok = true;
+static bool save(const loaded_model *loaded, const run_options *options, const bindings *b) {
+  bool ok = true, saves = options->archive || options->outputs.count > 0;
+  for (size_t i = 0; i < b->output_count && ok && saves; i++)
+    ok = session_fetch(loaded, b->outputs[i].tensor);
   for (size_t i = 0; i < b->output_count && ok; i++) {
     const char *path = option_list_find(&options->outputs, b->outputs[i].name);
     if (path) ok = npy_write(path, b->outputs[i].tensor);
@@ -41,7 +43,7 @@ static bool run(loaded_model *loaded, void *user) {
   double start = now_ms();
   ok = ok && bindings_run(loaded, &b, options->time_limit_ms);
   double ms = now_ms() - start;
-  ok = ok && save(options, &b);
+  ok = ok && save(loaded, options, &b);
   if (ok) {
     if (json) printf("{\"ms\":%.3f,\"outputs\":[", ms);
     print_outputs(&b, json);

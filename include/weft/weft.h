@@ -420,7 +420,8 @@ size_t weft_session_profile_count(const weft_session *session);
 weft_status weft_session_profile_entry(const weft_session *session, size_t index,
                                        weft_profile_entry *out);
 
-/* What the session holds: packed weights, plans and the activation arena. */
+/* What the session holds: packed weights, plans and the activation arena. A GPU's memory does not
+ * count. */
 weft_memory_use weft_session_memory(const weft_session *session);
 
 /* The optional rewrites by index, NULL past the end, and what each does. */
