@@ -77,7 +77,7 @@ class _SessionOptions(c.Structure):
     _fields_ = [("gpu", c.c_void_p), ("disabled_passes", c.c_char_p), ("consume_model", c.c_bool),
                 ("kernels", c.c_char_p), ("activations", c.c_int), ("thread_count", c.c_uint32),
                 ("memory_limit", c.c_uint64), ("profile", c.c_bool), ("progress", c.c_void_p),
-                ("progress_user", c.c_void_p)]
+                ("progress_user", c.c_void_p), ("tune", c.c_int)]
 
 
 class _Binding(c.Structure):

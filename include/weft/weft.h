@@ -307,6 +307,9 @@ typedef enum weft_activations {
   WEFT_ACTIVATIONS_INT8 = 2, /* always rounded */
 } weft_activations;
 
+/* Takes text in pieces, which are its only while it is called. */
+typedef void (*weft_write_fn)(void *user, const char *text, size_t length);
+
 /* A GPU, by WebGPU. Sessions share it, and the kernels compiled for it. */
 typedef struct weft_gpu weft_gpu;
 
@@ -320,8 +323,22 @@ typedef struct weft_gpu_options {
 weft_status weft_gpu_open(weft_runtime *runtime, const weft_gpu_options *options, weft_gpu **out,
                           weft_error *error);
 void weft_gpu_close(weft_gpu **gpu);
+/* What was measured so far, as text, to be kept: reading it spares the measuring. It is refused
+ * (WEFT_INVALID_DATA, and why) where it came from another GPU or other kernels, or is malformed. */
+void weft_gpu_write_tuning(const weft_gpu *gpu, weft_write_fn write, void *user);
+weft_status weft_gpu_read_tuning(weft_gpu *gpu, const char *text, size_t length, weft_error *error);
 /* "vendor architecture, description", and what it can do beyond the baseline. Lives as long. */
 const char *weft_gpu_description(const weft_gpu *gpu);
+
+/* Which variants of a GPU's kernels are taken: by a guess from the adapter's facts, or by timing
+ * some (for about a second) or all of them in weft_session_prepare, on the shapes that the model is
+ * likely to see. What was measured belongs to the weft_gpu, and serves all its sessions. */
+typedef enum weft_tune {
+  WEFT_TUNE_AUTO = 0, /* fast, but off where the adapter is a CPU */
+  WEFT_TUNE_OFF = 1,
+  WEFT_TUNE_FAST = 2,
+  WEFT_TUNE_FULL = 3,
+} weft_tune;
 
 typedef struct weft_session_options {
   /* Run on this GPU what it can run, on the CPU the rest. NULL: all on the CPU. */
@@ -340,6 +357,7 @@ typedef struct weft_session_options {
   bool profile;              /* keep times per node */
   weft_progress_fn progress; /* while weights are packed, in bytes */
   void *progress_user;
+  weft_tune tune; /* of the GPU's kernels */
 } weft_session_options;
 
 typedef struct weft_session weft_session;
@@ -401,7 +419,6 @@ void weft_session_cancel(weft_session *session);
 /* Text dumps, for people and golden tests: the optimised graph, or the plan of the most recent run.
  */
 typedef enum weft_dump { WEFT_DUMP_GRAPH = 0, WEFT_DUMP_PLAN = 1 } weft_dump;
-typedef void (*weft_write_fn)(void *user, const char *text, size_t length);
 weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write,
                               void *user, weft_error *error);
 

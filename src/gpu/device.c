@@ -470,6 +470,17 @@ static weft_status gpu_ready(const weft_device *device, weft_error *error) {
   return weft_kernels_ready(gpu_of(device)->gpu->kernels, error);
 }
 
+static weft_status gpu_tune(const weft_device *device, const weft_execution *execution,
+                            weft_error *error) {
+  weft_gpu_device *gpu = (weft_gpu_device *)(uintptr_t)device;
+  weft_tune mode = gpu->tune;
+  if (mode == WEFT_TUNE_AUTO) mode = gpu->gpu->facts->is_software ? WEFT_TUNE_OFF : WEFT_TUNE_FAST;
+  if (!execution) weft_tuner_stop(gpu);
+  if (!execution || mode == WEFT_TUNE_OFF) return WEFT_OK;
+  weft_tune_options fast = {.budget_ns = 1000000000, .candidates = 6}, full = {0};
+  return weft_tuner_run(gpu, execution, mode == WEFT_TUNE_FAST ? &fast : &full, error);
+}
+
 static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
   weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
   return driver->poll(driver, wait, error);
@@ -528,10 +539,12 @@ weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
                                          .read_drop = gpu_read_drop,
                                          .upload = gpu_upload,
                                          .ready = gpu_ready,
+                                         .tune = gpu_tune,
                                          .poll = gpu_poll},
                               .gpu = weft_gpu_retain(gpu),
                               .host = host,
                               .activations = options->activations,
+                              .tune = options->tune,
                               .heap = heap,
                               .commands = commands,
                               .reads = reads,

@@ -36,6 +36,7 @@ typedef struct weft_gpu_device {
   weft_gpu *gpu;
   weft_device *host; /* the CPU, for steps that run there */
   weft_activations activations;
+  weft_tune tune;
   weft_heap *heap;
   /* Of the running run: */
   struct weft_commands *commands;

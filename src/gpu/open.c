@@ -1,7 +1,7 @@
 /* open.c - the public interface to a GPU: chooses the driver, and says what was found. */
 #include "base/runtime.h"
 #include "base/text.h"
-#include "gpu/internal.h"
+#include "gpu/tuner.h"
 
 static void add_name(weft_text *text, const char *separator, const char *name) {
   if (*name) weft_text_add(text, "%s%s", text->length ? separator : "", name);
@@ -44,6 +44,16 @@ weft_status weft_gpu_open(weft_runtime *runtime, const weft_gpu_options *options
 
 void weft_gpu_close(weft_gpu **gpu) {
   if (gpu) weft_gpu_release(gpu);
+}
+
+void weft_gpu_write_tuning(const weft_gpu *gpu, weft_write_fn write, void *user) {
+  weft_text text = {.write = write, .user = user};
+  weft_tuner_write(gpu, &text);
+}
+
+weft_status weft_gpu_read_tuning(weft_gpu *gpu, const char *text, size_t length,
+                                 weft_error *error) {
+  return weft_tuner_read(gpu, text, length, error);
 }
 
 const char *weft_gpu_description(const weft_gpu *gpu) {

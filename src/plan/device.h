@@ -75,6 +75,10 @@ struct weft_device {
                         weft_buffer **out, weft_error *error);
   /* WEFT_PENDING while kernels that were asked for are being compiled. */
   weft_status (*ready)(const weft_device *device, weft_error *error);
+  /* Measures which kernels are fastest for the plan of the execution, which is not run; plans that
+   * are prepared afterwards have them. WEFT_PENDING: call again. Without an execution: ends it. */
+  weft_status (*tune)(const weft_device *device, const struct weft_execution *execution,
+                      weft_error *error);
   /* Lets callbacks run; with `wait`, blocks until something may have changed, where it can. */
   weft_status (*poll)(const weft_device *device, bool wait, weft_error *error);
 };

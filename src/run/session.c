@@ -161,6 +161,7 @@ void weft_session_close(weft_session **out) {
   if (!out || !*out) return;
   weft_session *session = *out;
   weft_session_stop(session);
+  weft_session_end_rehearsal(session);
   for (uint32_t i = 0; i < WEFT_MAX_PLANS; i++)
     weft_session_release_plan(session, &session->plans[i]);
   weft_caches_release(session);

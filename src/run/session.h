@@ -77,7 +77,9 @@ struct weft_session {
   weft_binding *outputs; /* the caller's, to hand out tensors in */
   size_t output_count;
   bool running; /* a run answered WEFT_PENDING */
-  bool prepared, lost;
+  bool lost;
+  uint32_t guesses;           /* of likely shapes that were prepared for */
+  weft_bound_plan *rehearsal; /* the plan for the next one, while it is measured; or NULL */
   _Atomic bool cancel;
 };
 
@@ -98,6 +100,11 @@ void weft_session_stop(weft_session *session);
  * a device's memory hold what they use until they end. */
 weft_status weft_session_place(weft_session *session, weft_error *error);
 void weft_session_unplace(weft_session *session);
+/* Only the pool of the device's memory. */
+weft_status weft_session_ensure_pool(weft_session *session, const weft_plan *plan,
+                                     weft_error *error);
+/* Ends what weft_session_prepare has under way: its memory is that of runs. */
+void weft_session_end_rehearsal(weft_session *session);
 void weft_session_bind_storage(weft_session *session, uint32_t slot, const weft_storage *storage);
 void weft_session_release_pool(weft_session *session);
 /* Whether the session's device finds the tensor in its memory. */

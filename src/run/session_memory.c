@@ -36,7 +36,8 @@ static weft_status ensure_lists(weft_session *session, uint32_t first, uint32_t 
   return WEFT_OK;
 }
 
-static weft_status ensure_pool(weft_session *session, const weft_plan *plan, weft_error *error) {
+weft_status weft_session_ensure_pool(weft_session *session, const weft_plan *plan,
+                                     weft_error *error) {
   uint32_t first = 1 + plan->input_count + plan->output_count;
   const weft_device *device = session->device;
   WEFT_TRY(ensure_lists(session, first, plan->pool_count, error));
@@ -165,7 +166,7 @@ static void hold_all(weft_session *session) {
 weft_status weft_session_place(weft_session *session, weft_error *error) {
   const weft_plan *plan = &session->current->plan;
   WEFT_TRY(ensure_arena(session, plan->arena_bytes, error));
-  WEFT_TRY(ensure_pool(session, plan, error));
+  WEFT_TRY(weft_session_ensure_pool(session, plan, error));
   WEFT_TRY(weft_caches_place(session, error));
   for (uint32_t i = 0; i < plan->input_count; i++) WEFT_TRY(place_input(session, i, error));
   for (uint32_t o = 0; o < plan->output_count; o++) {

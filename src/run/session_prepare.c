@@ -1,5 +1,6 @@
 /* session_prepare.c - what a session on a GPU can do before its first run: plans for likely shapes,
  * so that their kernels are compiled while nobody waits for a result. */
+#include "base/memory.h"
 #include "run/session.h"
 
 /* One guess is that every extent is 1, as for a token; the other one that sequences are so long. */
@@ -51,32 +52,69 @@ static void want_all(weft_session *session) {
   }
 }
 
-/* Makes the plan and lets it go: what stays are the kernels. A guess may well not fit the model. */
-static void plan_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
+/* The plan for a guess, which may well not fit the model; or NULL. */
+static weft_bound_plan *plan_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
   const weft_graph *graph = &session->graph;
   int64_t *guess = WEFT_ARENA_ARRAY(scratch, int64_t, graph->symbol_count);
   int64_t *dims = WEFT_ARENA_ARRAY(scratch, int64_t,
                                    ((uint64_t)graph->regions[0].input_count + 1) * WEFT_RANK_MAX);
-  if (!guess || !dims) return;
+  if (!guess || !dims) return NULL;
   guess_extents(session, extent, guess);
-  if (!guess_inputs(session, guess, dims)) return;
+  if (!guess_inputs(session, guess, dims)) return NULL;
   want_all(session);
   weft_plan_request request = weft_session_request(session);
-  weft_plan plan;
-  if (weft_plan_build(graph, session->device, &request, &session->heap, &plan, NULL) == WEFT_OK)
-    weft_plan_release(&plan);
+  weft_bound_plan *bound = weft_heap_allocate_zeroed(&session->heap, sizeof *bound);
+  if (bound && weft_plan_build(graph, session->device, &request, &session->heap, &bound->plan,
+                               NULL) == WEFT_OK)
+    return bound;
+  weft_heap_release(&session->heap, bound, sizeof *bound);
+  return NULL;
+}
+
+void weft_session_end_rehearsal(weft_session *session) {
+  weft_bound_plan *bound = session->rehearsal;
+  if (!bound) return;
+  if (session->device->tune) session->device->tune(session->device, NULL, NULL);
+  weft_plan_release(&bound->plan);
+  weft_heap_release(&session->heap, bound, sizeof *bound);
+  session->rehearsal = NULL;
+}
+
+/* Inputs, outputs and caches have no memory yet: steps on them keep the device's guess. */
+static weft_status measure(weft_session *session, weft_error *error) {
+  const weft_plan *plan = &session->rehearsal->plan;
+  uint32_t tensors = plan->input_count + plan->output_count;
+  WEFT_TRY(weft_session_ensure_pool(session, plan, error));
+  memset(session->memories + 1, 0, tensors * sizeof *session->memories);
+  weft_execution execution = {.runtime = session->runtime,
+                              .plan = plan,
+                              .bases = session->bases,
+                              .memories = session->memories};
+  return session->device->tune(session->device, &execution, error);
+}
+
+/* Prepares for a guess: what stays of its plan are kernels, and the knowledge which are fast. */
+static weft_status rehearse(weft_session *session, int64_t extent, weft_error *error) {
+  if (!session->rehearsal) {
+    weft_arena scratch;
+    weft_arena_init(&scratch, &session->heap);
+    session->rehearsal = plan_guess(session, extent, &scratch);
+    weft_arena_release(&scratch);
+  }
+  if (!session->rehearsal || !session->device->tune) return WEFT_OK;
+  return measure(session, error);
 }
 
 weft_status weft_session_prepare(weft_session *session, weft_error *error) {
+  static const int64_t extents[] = {1, LONG_EXTENT};
   const weft_device *device = session->device;
   if (!device->ready) return WEFT_OK;
-  if (!session->prepared && !session->running) {
-    weft_arena scratch;
-    weft_arena_init(&scratch, &session->heap);
-    plan_guess(session, 1, &scratch);
-    plan_guess(session, LONG_EXTENT, &scratch);
-    weft_arena_release(&scratch);
-    session->prepared = true;
+  while (!session->running && session->guesses < sizeof extents / sizeof *extents) {
+    weft_status status = rehearse(session, extents[session->guesses], error);
+    if (status == WEFT_PENDING) return status;
+    weft_session_end_rehearsal(session);
+    session->guesses++;
+    WEFT_TRY(status);
   }
   return device->ready(device, error);
 }

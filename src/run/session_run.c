@@ -144,6 +144,7 @@ static weft_status start(weft_session *session, const weft_run_options *options,
     session->bases[1 + i] = NULL;
     session->memories[1 + i] = 0;
   }
+  weft_session_end_rehearsal(session);
   weft_caches_claim(session);
   WEFT_TRY(weft_session_find_plan(session, error));
   WEFT_TRY(weft_session_place(session, error));
