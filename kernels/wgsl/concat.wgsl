@@ -1,6 +1,6 @@
 // concat.wgsl - y is strided x0, x1, ... one behind the other along dimension AXIS; number 0 is the
-// innermost. An invocation does four neighbours of the dense y. KEEP: some elements of y are others'
-// work and stay. EACH: the four may lie in different rows.
+// innermost. An invocation does four neighbours of the dense y. KEEP: some elements of y are the
+// work of others and stay. EACH: the four may lie in different rows.
 struct Params {
   groups: u32, // of four
   y: u32,      // the first of them in y

@@ -1,5 +1,5 @@
-// functions.wgsl - what elementwise expressions call: src/gpu/expression.c copies each function that
-// an expression needs, and those it calls, in front of it. Names begin with expr_.
+// functions.wgsl - what elementwise expressions call: src/gpu/expression.c copies each function
+// that an expression needs, and those it calls, in front of it. Names begin with expr_.
 //
 // WGSL lets a compiler assume that there is no NaN and no infinity, and promises little of its own
 // functions' accuracy (sin: 2^-11). So NaN is told by its bits, arguments of exp stay where it is

@@ -1,9 +1,9 @@
-// gather.wgsl - elements of dense data [outer, extent, inner] chosen by dense indices. Negative ones
-// count from the end; what is outside is taken as the nearest there is (the CPU fails).
+// gather.wgsl - elements of dense data [outer, extent, inner] chosen by dense indices. Negative
+// ones count from the end; one that is outside is taken as the nearest inside (the CPU fails).
 //
-// Without ELEMENTS y is [outer, indices, inner]; a unit is four elements (VEC) or one. With ELEMENTS
-// y has the indices' shape, and RANK strides say where its elements lie in data, number 0 the
-// innermost; PARTS words make an element. An invocation does four elements of y.
+// Without ELEMENTS y is [outer, indices, inner]; a unit is four elements (VEC) or one. With
+// ELEMENTS y has the indices' shape, and RANK strides say where its elements lie in data, number 0
+// the innermost; PARTS words make an element. An invocation does four elements of y.
 struct Params {
   groups: u32,
   extent: u32,

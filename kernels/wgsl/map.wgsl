@@ -52,13 +52,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) co
 #for K INPUTS
   let p${K} = place${K}(at0);
 #if EACH
-  let v${K} = vec4(x${K}(p${K}), x${K}(place${K}(at1)), x${K}(place${K}(at2)), x${K}(place${K}(at3)));
+  let v${K} = vec4(x${K}(p${K}), x${K}(place${K}(at1)), x${K}(place${K}(at2)),
+                   x${K}(place${K}(at3)));
 #else
 #if VEC${K}
   let v${K} = x${K}4(p${K} >> 2u);
 #else
   let s${K} = params.stride${K}_0;
-  let v${K} = vec4(x${K}(p${K}), x${K}(p${K} + s${K}), x${K}(p${K} + 2u * s${K}), x${K}(p${K} + 3u * s${K}));
+  let v${K} = vec4(x${K}(p${K}), x${K}(p${K} + s${K}), x${K}(p${K} + 2u * s${K}),
+                   x${K}(p${K} + 3u * s${K}));
 #end
 #end
 #end

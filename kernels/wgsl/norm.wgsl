@@ -1,7 +1,7 @@
-// norm.wgsl - y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows, or without the mean
-// (RMS). A team of lanes does a row (team.wgsl); it keeps PER units each in registers, or reads the
-// row again where PER is 0. Rows of x: dense, `outer` groups of `inner` rows apart by two strides.
-// SCALE, BIAS.
+// norm.wgsl - y = (x - mean) / sqrt(variance + epsilon) * scale + bias over rows; without LAYER the
+// mean is 0 (RMS). A team of lanes does a row (team.wgsl); each keeps PER units in registers, or
+// the row is read again where PER is 0. Rows of x: dense, `outer` groups of `inner` rows, apart by
+// two strides. BIAS.
 struct Params {
   rows: u32,
   units: u32, // of a row

@@ -4,7 +4,7 @@
 //
 // KEPT, FOLDED: how many dimensions, number 0 the innermost; KEPT_OUTER, FOLDED_OUTER: one less.
 // OUT4: a lane, a team of 1, does four outputs, of any type.
-// FOLD: as in team.wgsl. MAPPING, of each element: 0 none, 1 square, 2 absolute, 3 exp(x - largest).
+// FOLD: as in team.wgsl. MAPPING of each element: 0 none, 1 square, 2 absolute, 3 exp(x - largest).
 // FINISH: 0 none, 1 over count, 2 square root, 3 logarithm, 4 that plus the largest.
 struct Params {
   outputs: u32,

@@ -1,5 +1,5 @@
 // softmax.wgsl - softmax, or its logarithm (LOG), of dense rows. A team of lanes does a row
-// (team.wgsl); it keeps PER units each in registers, or reads the row again where PER is 0.
+// (team.wgsl); each keeps PER units in registers, or the row is read again where PER is 0.
 struct Params {
   rows: u32,
   units: u32, // of a row

@@ -1,5 +1,5 @@
-// softmax_columns.wgsl - softmax, or its logarithm (LOG), of dense x [outer, n, inner] along n where
-// inner > 1: an invocation does a column, neighbours neighbouring ones.
+// softmax_columns.wgsl - softmax, or its logarithm (LOG), of dense x [outer, n, inner] along n
+// where inner > 1: an invocation does a column, neighbours neighbouring ones.
 struct Params {
   columns: u32, // outer * inner
   n: u32,

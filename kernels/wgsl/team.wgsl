@@ -38,11 +38,12 @@ fn team_join(a: f32, b: f32, fold: u32) -> f32 {
 fn subgroup_fold(v: f32, fold: u32) -> f32 {
   if (fold == SUM) { return subgroupAdd(v); }
   if (fold == PRODUCT) { return subgroupMul(v); }
+  var r = 0.0;
+  if (fold == MAX) { r = subgroupMax(v); } else { r = subgroupMin(v); }
 #if SPREAD
-  if (subgroupAny(is_nan(v))) { return subgroupAdd(v); } // some NaN
+  r = select(r, subgroupAdd(v), subgroupAny(is_nan(v))); // the sum is a NaN too
 #end
-  if (fold == MAX) { return subgroupMax(v); }
-  return subgroupMin(v);
+  return r;
 }
 #end
 fn team_fold(v: f32, lane: u32, slot: u32, fold: u32) -> f32 {

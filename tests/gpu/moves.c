@@ -18,7 +18,7 @@ static weft_array *random_indices(bench *b, weft_dtype dtype, int32_t rank, cons
 
 static void test_gather(gpu_bench *g) {
   bench *b = &g->cpu;
-  for (int round = 0; round < 80; round++) {
+  for (int round = 0; round < 40; round++) {
     int64_t dims[3], counts[2], out[4];
     for (int i = 0; i < 3; i++) dims[i] = 1 + (int64_t)bench_below(b, 7);
     if (round % 3 == 0) dims[2] = 4 * (1 + (int64_t)bench_below(b, 20));
@@ -41,7 +41,7 @@ static void test_gather(gpu_bench *g) {
 
 static void test_gather_elements(gpu_bench *g) {
   bench *b = &g->cpu;
-  for (int round = 0; round < 60; round++) {
+  for (int round = 0; round < 30; round++) {
     int64_t dims[3], out[3];
     for (int i = 0; i < 3; i++) dims[i] = 1 + (int64_t)bench_below(b, 7);
     int32_t axis = (int32_t)bench_below(b, 3);
@@ -79,7 +79,7 @@ static void test_gather_outside(gpu_bench *g) {
 
 static void test_concat(gpu_bench *g) {
   bench *b = &g->cpu;
-  for (int round = 0; round < 80; round++) {
+  for (int round = 0; round < 40; round++) {
     int64_t dims[4];
     int32_t rank = 1 + (int32_t)bench_below(b, 4), axis = (int32_t)bench_below(b, (uint64_t)rank);
     for (int32_t i = 0; i < rank; i++) dims[i] = 1 + (int64_t)bench_below(b, 6);
