@@ -47,8 +47,7 @@ static void handle_signals(sigset_t *handled) {
   sigaddset(handled, SIGTERM);
 }
 
-/* `path` may be NULL. */
-static bool fail(const char *path, const weft_error *error) {
+bool fail(const char *path, const weft_error *error) {
   if (caught)
     complain("interrupted");
   else
@@ -110,19 +109,12 @@ static bool check_passes(const char *list) {
   return true;
 }
 
-bool gpu_load(loaded_model *loaded, const common_options *common) {
-  weft_error error;
-  if (!common->gpu || loaded->gpu) return true;
-  weft_gpu_options options = {.adapter = *common->gpu ? common->gpu : NULL};
-  weft_status status = weft_gpu_open(loaded->runtime, &options, &loaded->gpu, &error);
-  return status == WEFT_OK || fail(NULL, &error);
-}
-
 bool session_load(loaded_model *loaded, const common_options *common, bool profile) {
   weft_error error;
   if (!check_passes(common->disable) || !gpu_load(loaded, common)) return false;
   weft_session_options options = weft_session_options_default();
   options.gpu = loaded->gpu;
+  if (!gpu_tune_mode(common, &options.tune)) return false;
   options.disabled_passes = common->disable;
   options.kernels = common->kernels;
   options.consume_model = true;
@@ -132,9 +124,11 @@ bool session_load(loaded_model *loaded, const common_options *common, bool profi
   options.progress_user = "packing";
   double start = now_ms();
   weft_status status = weft_session_open(loaded->model, &options, &loaded->session, &error);
-  loaded->session_ms = now_ms() - start;
   atomic_store(&current_session, loaded->session);
-  return status == WEFT_OK || fail(loaded->path, &error);
+  if (status != WEFT_OK) return fail(loaded->path, &error);
+  bool prepared = gpu_prepare(loaded, common);
+  loaded->session_ms = now_ms() - start;
+  return prepared;
 }
 
 bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,

@@ -21,6 +21,7 @@ typedef struct common_options {
   uint64_t threads, memory_limit_mib;
   const char *kernels, *disable;
   const char *gpu; /* a part of an adapter's name; "": any; NULL: none */
+  const char *tune, *tuning;
   bool json, quiet;
 } common_options;
 
@@ -30,6 +31,9 @@ typedef struct common_options {
        OPTION_TEXT, &(common)->kernels},                                                           \
       {"gpu", "ADAPTER", "run on a GPU, by WebGPU: the fastest, or one whose name holds ADAPTER",  \
        OPTION_CHOICE, &(common)->gpu},                                                             \
+      {"tune", "HOW", "measure the GPU's kernels first: off, fast, full (default: auto)",          \
+       OPTION_TEXT, &(common)->tune},                                                              \
+      {"tuning", "FILE", "where what was measured is kept", OPTION_TEXT, &(common)->tuning},       \
       {"disable", "PASSES", "rewrites of the graph to leave out, by comma; 'all'", OPTION_TEXT,    \
        &(common)->disable},                                                                        \
       {"memory-limit", "MIB", "the most that the model, and a session on it, may hold each",       \
@@ -51,11 +55,17 @@ typedef struct loaded_model {
 
 /* These say on stderr what went wrong. The session takes the GPU along if one is wanted. */
 bool gpu_load(loaded_model *loaded, const common_options *common);
+bool gpu_tune_mode(const common_options *common, weft_tune *out);
+/* Compiles and measures kernels before the session's first run. */
+bool gpu_prepare(loaded_model *loaded, const common_options *common);
 bool session_load(loaded_model *loaded, const common_options *common, bool profile);
 bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,
                  size_t input_count, weft_binding *outputs, size_t output_count);
 /* Caches stay in a GPU's memory until somebody wants to see them. */
 bool session_fetch(const loaded_model *loaded, weft_tensor *tensor);
+
+/* Complains of an error, or that the work was interrupted; answers false. `path` may be NULL. */
+bool fail(const char *path, const weft_error *error);
 
 /* A command on one model: reads the options, loads the model, opens a session if wanted, does the
  * work, cleans up. */

@@ -433,6 +433,8 @@ def test_gpu():
     assert weft("inspect", "matmul.onnx", "--gpu=null", stderr="") == f"{described}GPU: {named}\n"
     assert weft_json("inspect", "matmul.onnx", "--gpu=null")["gpu"] == named
     weft("run", "matmul.onnx", "--gpu=null")
+    said = weft_message("run", "matmul.onnx", "--gpu=null", "--tune", "slowly")
+    assert said == "value of --tune 'slowly' does not exist; there are: auto, off, fast, full"
     shown = weft_json("bench", "matmul.onnx", "--gpu=null", "--runs", "1")
     assert shown["gpu"] == named and all(step["gflops"] == 0 for step in shown["steps"])
     for command in ("inspect", "run", "bench"):
@@ -453,6 +455,12 @@ def test_run_on_gpu():
     weft(*options, "--outputs", "gpu.npz", "--gpu")
     with np.load("cpu.npz") as expected, np.load("gpu.npz") as actual:
         same(actual["y"], expected["y"], 1e-4)
+    tuned = [*options, "--gpu", "--tune", "fast", "--tuning", "gpu.tuning", "--quiet"]
+    weft(*tuned)
+    measured = pathlib.Path("gpu.tuning").read_text()
+    assert re.match(r"weft-tuning 1 .+\nmatmul [\d ]+\n", measured), measured
+    weft(*tuned)
+    assert pathlib.Path("gpu.tuning").read_text() == measured  # it was read, not measured again
 
 
 def test_bench():
