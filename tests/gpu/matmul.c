@@ -386,6 +386,56 @@ static void test_dense_weights(gpu_bench *g) {
   }
 }
 
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static weft_status try_to_pack(gpu_bench *g, model *m, weft_buffer **out) {
+  weft_value_id ids[2] = {m->weight, m->weight};
+  weft_node node = {
+      .op = WEFT_OP_MATMUL, .input_count = 2, .inputs = ids, .name = WEFT_STR("packs")};
+  weft_layout layout;
+  return weft_gpu_pack(g->device, &m->f.graph, &node, 1, &g->cpu.heap, out, &layout, &g->cpu.error);
+}
+
+/* A reader that fails, and too little memory: an error, and nothing is left behind. */
+static void test_packing_fails(gpu_bench *g) {
+  static const part parts[] = {{.dtype = WEFT_U8,
+                                .bits = 4,
+                                .transposed = true,
+                                .form = BLOCKS,
+                                .zeros = CODE_ZEROS,
+                                .scale_dtype = WEFT_F32,
+                                .k = 64,
+                                .n = 33,
+                                .block = 32},
+                               {.dtype = WEFT_F16, .k = 64, .n = 33}};
+  weft_heap *heap = &g->cpu.heap;
+  for (uint32_t floats = 0; floats < 2; floats++) {
+    model m;
+    weft_buffer *packed = NULL;
+    model_open(&m, &parts[floats], 1, BY_READER, 9);
+    CHECK_OK(try_to_pack(g, &m, &packed), &g->cpu.error); /* what the driver keeps, it has now */
+    weft_buffer_release(&packed);
+    uint64_t before = weft_heap_use(heap).bytes;
+    weft_status status = WEFT_OUT_OF_MEMORY;
+    for (uint64_t room = 1; room < 1u << 20 && status != WEFT_OK; room += 1000) {
+      heap->limit = before + room;
+      status = try_to_pack(g, &m, &packed);
+      if (status == WEFT_OK) break;
+      CHECK(status == WEFT_LIMIT_EXCEEDED || status == WEFT_OUT_OF_MEMORY);
+      CHECK(packed == NULL);
+      CHECK_INT(weft_heap_use(heap).bytes, before);
+    }
+    CHECK_INT(status, WEFT_OK);
+    heap->limit = 0;
+    weft_buffer_release(&packed);
+    weft_value *last = &m.f.graph.values[floats ? m.weight : m.f.graph.nodes[0].inputs[2]];
+    last->data->source.read = read_nothing;
+    CHECK_INT(try_to_pack(g, &m, &packed), WEFT_IO_ERROR);
+    CHECK_INT(weft_heap_use(heap).bytes, before);
+    model_close(&m);
+  }
+}
+
 /* ---- bench: test_gpu_matmul ADAPTER --bench [m n k] ------------------------------------------ */
 
 static uint64_t time_runs(gpu_run *run, uint32_t count) {
@@ -519,10 +569,11 @@ static int run_bench(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   static const gpu_test tests[] = {
-      GPU_TEST(test_shapes),  GPU_TEST(test_variants),      GPU_TEST(test_transposed),
-      GPU_TEST(test_batches), GPU_TEST(test_expressions),   GPU_TEST(test_no_k),
-      GPU_TEST(test_codes),   GPU_TEST(test_code_variants), GPU_TEST(test_float_weights),
-      GPU_TEST(test_parts),   GPU_TEST(test_rounded),       GPU_TEST(test_dense_weights),
+      GPU_TEST(test_shapes),        GPU_TEST(test_variants),      GPU_TEST(test_transposed),
+      GPU_TEST(test_batches),       GPU_TEST(test_expressions),   GPU_TEST(test_no_k),
+      GPU_TEST(test_codes),         GPU_TEST(test_code_variants), GPU_TEST(test_float_weights),
+      GPU_TEST(test_parts),         GPU_TEST(test_rounded),       GPU_TEST(test_dense_weights),
+      GPU_TEST(test_packing_fails),
   };
   const size_t count = sizeof tests / sizeof *tests;
   if (argc < 3) return gpu_main(argc, argv, tests, count);
