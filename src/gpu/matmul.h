@@ -79,7 +79,7 @@ typedef struct weft_matmul_shape {
   bool rounded; /* A's rows are codes too */
 } weft_matmul_shape;
 
-#define WEFT_MATMUL_VARIANTS_MAX 32u
+#define WEFT_MATMUL_VARIANTS_MAX 48u
 
 /* The variants that run on the GPU for such a product, the most promising first. At least one. */
 uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
