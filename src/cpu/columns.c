@@ -16,8 +16,7 @@ static void field_init(weft_field *f, const weft_graph *graph, const weft_weight
   if (input >= node->input_count || node->inputs[input] == WEFT_VALUE_NONE) return;
   f->value = &graph->values[node->inputs[input]];
   bool codes = !weft_dtype_is_float(f->value->dtype);
-  f->bits =
-      codes ? node->attributes.dequantize.bits : weft_dtype_bits(f->value->dtype);
+  f->bits = codes ? node->attributes.dequantize.bits : weft_dtype_bits(f->value->dtype);
   f->single = input != WEFT_FIELD_CODES && weft_weight_is_single(graph, part, input);
   f->repeats = f->single || (input != WEFT_FIELD_CODES && part->block == 0);
   f->by_columns = part->transposed && f->value->shape.rank == 2;

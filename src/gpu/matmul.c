@@ -164,7 +164,7 @@ static void set_vectors(matmul *job) {
   job->y_vec4 = job->n % 4 == 0 && weft_gpu_offset(job->y) % 4 == 0;
   uint32_t bindings = 3 + job->extras;
   if (job->packed && job->format.bits < 16)
-    bindings += 1 + (job->format.float_zeros || job->format.byte_zeros);
+    bindings += job->format.float_zeros || job->format.byte_zeros ? 2 : 1;
   job->finishes = (y_half && !job->y_vec4) || bindings > WEFT_GPU_BINDINGS_MAX || job->k == 0;
 }
 
