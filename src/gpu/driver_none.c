@@ -10,3 +10,7 @@ weft_status weft_gpu_native_open(weft_heap *heap, const char *adapter, weft_gpu_
       "this build of Weft has no WebGPU: configure it with -DWEFT_WEBGPU=FOLDER, which "
       "holds webgpu.h and the library of wgpu-native or Dawn");
 }
+
+void weft_gpu_native_lose(weft_gpu_driver *driver) {
+  (void)driver; /* there is none */
+}

@@ -60,8 +60,10 @@ uint32_t weft_matmul_lanes(const weft_gpu_facts *facts) {
   return told ? LANES : 0;
 }
 
+/* a / b, rounded up. */
 static double up(uint64_t a, uint64_t b) {
-  return (double)((a + b - 1) / b);
+  uint64_t quotient = (a + b - 1) / b;
+  return (double)quotient;
 }
 
 /* How many lanes run at once, roughly. */

@@ -1,7 +1,7 @@
 // gpu.ts - the driver of src/gpu/driver.h in JavaScript: what src/gpu/driver_web.c imports. It
 // keeps WebGPU's objects by number, encodes a table of commands in one loop, and remembers what
-// WebGPU reports later until the core asks again. It imports nothing, so that tests run it as it is.
-// gpu_device.ts opens devices.
+// WebGPU reports later until the core asks again. It imports nothing, so that tests run it as it
+// is. gpu_device.ts opens devices.
 
 import type { GpuFacts } from "./gpu_device.js";
 

@@ -10,8 +10,8 @@ export function canStayOnGpu(type: Tensor.Type): boolean {
 }
 
 /**
- * An output that stayed there, over a handle, which it takes over. `gpuBuffer` has its elements, but
- * for a KV cache, which lies in a buffer with room to grow: that one has only `getData`.
+ * An output that stayed there, over a handle, which it takes over. `gpuBuffer` has its elements,
+ * but for a KV cache, which lies in a buffer with room to grow: that one has only `getData`.
  */
 export class GpuTensor extends Base {
   readonly #share: Share;
