@@ -262,7 +262,7 @@ static void as_intel(weft_gpu_facts *facts) {
 }
 
 int main(int argc, char **argv) {
-  static const gpu_test tests[] = {GPU_TEST(test_random),       GPU_TEST(test_candidates),
+  static const gpu_test tests[] = {GPU_TEST(test_random),       GPU_SLOW_TEST(test_candidates),
                                    GPU_TEST(test_long_pasts),   GPU_TEST(test_nothing_compiled),
                                    GPU_TEST(test_nothing_seen), GPU_TEST(test_refused)};
   static const gpu_variant exchange = {"exchange", as_intel};

@@ -11,6 +11,9 @@
  *     return gpu_main(argc, argv, tests, 1);
  *   }
  *
+ * Tests that compile many kernels, which takes minutes where the GPU is a CPU, are GPU_SLOW_TEST:
+ * they run where the environment has WEFT_GPU_FULL (./dev test-full), and on the null driver.
+ *
  * Every test runs once for each of gpu_variants: with none of WebGPU's optional features, and with
  * all that the adapter has. The adapter is named by the first argument or WEFT_GPU_ADAPTER; "null"
  * takes the null driver, which checks what it is given and computes nothing. */
@@ -81,8 +84,10 @@ static inline void gpu_close(gpu_bench *g) {
 typedef struct gpu_test {
   const char *name;
   void (*run)(gpu_bench *g);
+  bool slow;
 } gpu_test;
-#define GPU_TEST(test) {#test, test}
+#define GPU_TEST(test)      {#test, test, false}
+#define GPU_SLOW_TEST(test) {#test, test, true}
 
 static inline void gpu_run_tests(const char *adapter, const gpu_variant *variants,
                                  size_t variant_count, const gpu_test *tests, size_t test_count) {
@@ -90,6 +95,7 @@ static inline void gpu_run_tests(const char *adapter, const gpu_variant *variant
     gpu_bench g;
     bool opened = gpu_open(&g, adapter, &variants[v]);
     for (size_t i = 0; opened && i < test_count; i++) {
+      if (tests[i].slow && g.executes && !getenv("WEFT_GPU_FULL")) continue;
       unsigned before = check_failures;
       tests[i].run(&g);
       bench_clear(&g.cpu);

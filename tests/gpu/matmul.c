@@ -569,10 +569,12 @@ static int run_bench(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   static const gpu_test tests[] = {
-      GPU_TEST(test_shapes),        GPU_TEST(test_variants),      GPU_TEST(test_transposed),
-      GPU_TEST(test_batches),       GPU_TEST(test_expressions),   GPU_TEST(test_no_k),
-      GPU_TEST(test_codes),         GPU_TEST(test_code_variants), GPU_TEST(test_float_weights),
-      GPU_TEST(test_parts),         GPU_TEST(test_rounded),       GPU_TEST(test_dense_weights),
+      GPU_TEST(test_shapes),        GPU_SLOW_TEST(test_variants),
+      GPU_TEST(test_transposed),    GPU_TEST(test_batches),
+      GPU_TEST(test_expressions),   GPU_TEST(test_no_k),
+      GPU_TEST(test_codes),         GPU_SLOW_TEST(test_code_variants),
+      GPU_TEST(test_float_weights), GPU_TEST(test_parts),
+      GPU_TEST(test_rounded),       GPU_TEST(test_dense_weights),
       GPU_TEST(test_packing_fails),
   };
   const size_t count = sizeof tests / sizeof *tests;

@@ -53,6 +53,7 @@ async function run(file) {
         ),
       open_gpu: new WebAssembly.Suspending(openGpu),
       lose_gpu: loseGpu,
+      runs_all: () => (process.env.WEFT_GPU_FULL ? 1 : 0),
     },
   });
   ({ memory } = instance.exports);
