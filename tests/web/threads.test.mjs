@@ -185,7 +185,7 @@ test("10,000 runs on random threads, cancelled or out of time at random: no hang
     core.run = (run, values) => {
       Atomics.store(state, 0, Number(values[1]));
       const milliseconds = random(4) ? 0 : (1 + random(100)) / 100;
-      return run(...values.slice(0, 6), milliseconds);
+      return run(...values.slice(0, 7), milliseconds);
     };
     const workerData = { ...core, run: 0, stack: core.stack(), shared };
     const seen = { same: 0, cancelled: 0, late: 0 };
