@@ -17,16 +17,7 @@ struct Params {
 #end
 }
 
-fn coordinates(element: u32) -> array<u32, ${RANK}> {
-  var at: array<u32, ${RANK}>;
-  var left = element;
-#for D OUTER
-  at[${D}] = left % params.extent${D};
-  left = left / params.extent${D};
-#end
-  at[${OUTER}] = left;
-  return at;
-}
+#include coordinates
 fn value(at: array<u32, ${RANK}>, element: u32) -> u32 {
   let along = at[${AXIS}];
 #if KEEP

@@ -47,17 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (item >= params.items) { return; }
   let quads = (params.n + 3u) / 4u;
   let tiles = (quads + WX - 1u) / WX;
-#if SPLITS
-  let batches = params.items / tiles / ${SPLITS}u;
-  let split = item / tiles / batches;
-  let batch = item / tiles % batches;
-  let k_begin = split * params.split_k;
-  let k_end = min(params.k, k_begin + params.split_k);
-#else
-  let batch = item / tiles;
-  let k_begin = 0u;
-  let k_end = params.k;
-#end
+#include matmul_split
 #include matmul_batch
   let quad = min(item % tiles * WX + index % WX, quads - 1u);
 #for r ROWS

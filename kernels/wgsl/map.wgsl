@@ -18,16 +18,7 @@ struct Params {
 #end
 }
 
-fn coordinates(element: u32) -> array<u32, ${RANK}> {
-  var at: array<u32, ${RANK}>;
-  var left = element;
-#for D OUTER
-  at[${D}] = left % params.extent${D};
-  left = left / params.extent${D};
-#end
-  at[${OUTER}] = left;
-  return at;
-}
+#include coordinates
 #for K INPUTS
 fn place${K}(at: array<u32, ${RANK}>) -> u32 {
   return params.first${K}

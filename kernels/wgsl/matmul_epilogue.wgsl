@@ -18,15 +18,7 @@ fn write_quad(product: vec4<f32>, batch: u32, row: u32, column: u32
                         e${j}(from${j} + 2u * params.e${j}_column),
                         e${j}(from${j} + 3u * params.e${j}_column));
 #end
-#if EXPRESSION
-  let result = expression4(product
-#for j EXTRAS
-                           , values${j}
-#end
-                           );
-#else
-  let result = product;
-#end
+#include matmul_result
   let to = params.y_start + (batch * params.m + row) * params.n + column;
 #if Y_VEC4
   y4_store(to / 4u, result);

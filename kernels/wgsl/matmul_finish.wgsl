@@ -37,14 +37,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let values${j} = vec4(e${j}(place${j}(i)), e${j}(place${j}(i + 1u)), e${j}(place${j}(i + 2u)),
                         e${j}(place${j}(i + 3u)));
 #end
-#if EXPRESSION
-  let result = expression4(product
-#for j EXTRAS
-                           , values${j}
-#end
-                           );
-#else
-  let result = product;
-#end
+#include matmul_result
   y4_store((params.y_start + i) / 4u, result);
 }

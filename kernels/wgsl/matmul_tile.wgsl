@@ -11,14 +11,4 @@
   let in_strip = tile - strip * ${STRIP}u * tiles_q;
   let row0 = (strip * ${STRIP}u + in_strip % strip_height) * TILE_M;
   let quad0 = in_strip / strip_height * TILE_Q;
-#if SPLITS
-  let batches = params.items / tiles / ${SPLITS}u;
-  let split = item / tiles / batches;
-  let batch = item / tiles % batches;
-  let k_begin = split * params.split_k;
-  let k_end = min(params.k, k_begin + params.split_k);
-#else
-  let batch = item / tiles;
-  let k_begin = 0u;
-  let k_end = params.k;
-#end
+#include matmul_split

@@ -16,14 +16,8 @@ struct Params {
   epsilon: f32,
 }
 #include team
+#include team_units
 
-fn load(at: u32) -> Unit {
-#if VEC
-  return x4(at);
-#else
-  return x(at);
-#end
-}
 fn finish(v: Unit, factor: f32, i: u32) -> Unit {
 #if VEC
   let r = v * factor * scale4(params.scale + i);
@@ -40,25 +34,8 @@ fn finish(v: Unit, factor: f32, i: u32) -> Unit {
   return r;
 #end
 }
-fn store(at: u32, v: Unit) {
-#if VEC
-  y4_store(at, v);
-#else
-  y_store(at, v);
-#end
-}
 
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-#if SUBGROUPS
-        @builtin(subgroup_invocation_id) own_lane: u32, @builtin(subgroup_size) lanes: u32,
-#end
-        @builtin(local_invocation_index) lane: u32) {
-#if SUBGROUPS
-  subgroup_lane = own_lane;
-  subgroup_lanes = lanes;
-#end
-  let wanted = (workgroup.y * groups.x + workgroup.x) * (WORKGROUP / TEAM) + lane / TEAM;
+#include team_main
   let row = min(wanted, params.rows - 1u); // all lanes are needed at barriers
   let own = lane % TEAM;
   let units = params.units;

@@ -128,17 +128,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
            vec4<f32>(column(rows.x), column(rows.y), column(rows.z), column(rows.w)));
 }
 #else
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-#if SUBGROUPS
-        @builtin(subgroup_invocation_id) own_lane: u32, @builtin(subgroup_size) lanes: u32,
-#end
-        @builtin(local_invocation_index) lane: u32) {
-#if SUBGROUPS
-  subgroup_lane = own_lane;
-  subgroup_lanes = lanes;
-#end
-  let wanted = (workgroup.y * groups.x + workgroup.x) * (WORKGROUP / TEAM) + lane / TEAM;
+#include team_main
   let item = min(wanted, params.outputs * params.parts - 1u); // all lanes are needed at barriers
   let row = item % params.outputs;
   let first = item / params.outputs * params.part + lane % TEAM;

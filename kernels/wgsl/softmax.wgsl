@@ -7,21 +7,8 @@ struct Params {
   y: u32,
 }
 #include team
+#include team_units
 
-fn load(at: u32) -> Unit {
-#if VEC
-  return x4(at);
-#else
-  return x(at);
-#end
-}
-fn store(at: u32, v: Unit) {
-#if VEC
-  y4_store(at, v);
-#else
-  y_store(at, v);
-#end
-}
 // exp of a number <= 0 or NaN, also where the compiler thinks that there is none, nor an infinity
 fn weight1(v: f32) -> f32 {
   return select(exp(max(v, -104.0)), v, is_nan(v));
@@ -34,17 +21,7 @@ fn weight(v: Unit) -> Unit {
 #end
 }
 
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-#if SUBGROUPS
-        @builtin(subgroup_invocation_id) own_lane: u32, @builtin(subgroup_size) lanes: u32,
-#end
-        @builtin(local_invocation_index) lane: u32) {
-#if SUBGROUPS
-  subgroup_lane = own_lane;
-  subgroup_lanes = lanes;
-#end
-  let wanted = (workgroup.y * groups.x + workgroup.x) * (WORKGROUP / TEAM) + lane / TEAM;
+#include team_main
   let row = min(wanted, params.rows - 1u); // all lanes are needed at barriers
   let own = lane % TEAM;
   let units = params.units;

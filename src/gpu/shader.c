@@ -151,7 +151,7 @@ static weft_status write_binding(const weft_shader *shader, uint32_t index, weft
 
 /* ---- the file's lines ------------------------------------------------------------------------ */
 
-enum { NESTING_MAX = 8, INCLUDES_MAX = 8 };
+enum { NESTING_MAX = 8, INCLUDES_MAX = 16 };
 
 /* The count of an open #for. */
 typedef struct loop {
