@@ -202,12 +202,16 @@ static weft_status bad_line(const expander *ex, const char *file, const char *wh
   return weft_fail(ex->error, WEFT_INTERNAL, "shader %s: %s", file, what);
 }
 
+static bool is_place(weft_str line, size_t at) {
+  return line.data[at] == '$' && at + 1 < line.length && line.data[at + 1] == '{';
+}
+
 static void write_line(const expander *ex, weft_str line, weft_text *text) {
-  for (size_t i = 0; i < line.length; i++) {
-    if (line.data[i] != '$' || i + 1 >= line.length || line.data[i + 1] != '{') {
-      weft_text_add(text, "%c", line.data[i]);
-      continue;
-    }
+  for (size_t i = 0; i < line.length;) {
+    size_t plain = i;
+    while (i < line.length && !is_place(line, i)) i++;
+    weft_text_add(text, "%.*s", (int)(i - plain), line.data + plain);
+    if (i == line.length) return;
     weft_str name = {line.data + i + 2, 0};
     while (i + 2 + name.length < line.length && is_name(name.data[name.length])) name.length++;
     if (weft_str_is(name, "SUBGROUP_SIZE_ATTRIBUTE")) {
@@ -216,7 +220,7 @@ static void write_line(const expander *ex, weft_str line, weft_text *text) {
     } else {
       weft_text_add(text, "%u", value_of(ex, name));
     }
-    i += 2 + name.length; /* at the closing brace */
+    i += 3 + name.length; /* past the closing brace */
   }
 }
 
