@@ -29,6 +29,7 @@ export async function main(bytes: Uint8Array): Promise<Float32Array> {
 /** What Weft adds. */
 export async function additions(url: URL, signal: AbortSignal): Promise<string> {
   const session = await InferenceSession.create(url, {
+    executionProviders: [{ name: "webgpu", without: ["subgroups"] }],
     signal,
     onProgress: ({ stage, done, total }) => console.log(stage, done / total),
   });

@@ -144,7 +144,7 @@ export class Core {
   readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
   readonly #glue = new GpuGlue(() => this.#memory);
-  readonly #gpus = new Map<GPUDevice, CoreGpu>();
+  readonly #gpus = new Map<PageGpu, CoreGpu>();
   readonly #sources = new Map<number, { source: Source; host: Host }>();
   #nextSource = 1;
   #host = nobody;
@@ -263,9 +263,10 @@ export class Core {
   // ---- GPUs -------------------------------------------------------------------------------------
 
   /** The core's own view of a device, until that is lost; sessions on it keep it longer. */
-  gpu({ device, facts }: PageGpu): CoreGpu {
-    const known = this.#gpus.get(device);
+  gpu(page: PageGpu): CoreGpu {
+    const known = this.#gpus.get(page);
     if (known) return known;
+    const { device, facts } = page;
     const handle = this.#glue.open(device, facts);
     const at = this.check(this.call.web_gpu_open(this.context, handle));
     const gpu: CoreGpu = {
@@ -282,9 +283,9 @@ export class Core {
       adopt: (buffer) => this.#glue.adopt(handle, buffer),
       buffer: (number) => this.#glue.buffer(handle, number),
     };
-    this.#gpus.set(device, gpu);
+    this.#gpus.set(page, gpu);
     void device.lost.then(() => {
-      this.#gpus.delete(device);
+      this.#gpus.delete(page);
       if (!this.trap) this.call.web_gpu_close(at);
     });
     return gpu;

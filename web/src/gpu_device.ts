@@ -9,6 +9,28 @@ export interface GpuFacts {
   timestamps: boolean;
 }
 
+/** What a session can be told to do without, and the facts that are 0 then, by their place. */
+const removable = {
+  "shader-f16": [1],
+  subgroups: [2, 3, 6, 19],
+  "subgroup-size-control": [3],
+  "packed-dot": [4],
+  "subgroup-matrix": [6, 19],
+  immediates: [9],
+};
+export type GpuFeature = keyof typeof removable;
+
+/** The facts of a device that lacks some features. */
+export function withoutFeatures(facts: GpuFacts, features: readonly GpuFeature[]): GpuFacts {
+  const numbers = [...facts.numbers];
+  for (const feature of features) {
+    const places = removable[feature];
+    if (!places) throw new Error(`without: there is no feature '${feature}'`);
+    for (const place of places) numbers[place] = 0;
+  }
+  return { ...facts, numbers };
+}
+
 export interface DeviceWish {
   adapter?: GPUAdapter | undefined;
   powerPreference?: GPUPowerPreference | undefined;

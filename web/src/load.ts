@@ -6,6 +6,7 @@ import type { Core, Host, Source } from "./core.js";
 import { env } from "./env.js";
 import { CoreSession, type Description } from "./handler.js";
 import { feedExternal } from "./feed.js";
+import type { GpuFeature } from "./gpu_device.js";
 import { type PageGpu, findGpu } from "./gpu_page.js";
 import { loadCore } from "./runtime.js";
 import {
@@ -47,7 +48,17 @@ export interface WeftOptions {
 /** By their numbers in the core (weft_activations). */
 const activations = ["auto", "f32", "int8"] as const;
 
-export type SessionOptions = InferenceSession.SessionOptions & WeftOptions;
+/** The entry for WebGPU among executionProviders. */
+export interface WebGpuProvider extends InferenceSession.WebGpuExecutionProviderOption {
+  /** Features of the GPU that are not to be used, for comparisons, or where one of them is broken. */
+  without?: readonly GpuFeature[];
+}
+
+type CommonOptions = InferenceSession.SessionOptions;
+export type SessionOptions = Omit<CommonOptions, "executionProviders"> &
+  WeftOptions & {
+    executionProviders?: readonly (InferenceSession.ExecutionProviderConfig | WebGpuProvider)[];
+  };
 
 function pathKey(path: string): string {
   return path.replace(/^\.\//, "");
@@ -253,14 +264,15 @@ async function openDownload(location: string, loading: Loading): Promise<CoreSes
  */
 async function chooseProvider(options: SessionOptions): Promise<PageGpu | undefined> {
   for (const entry of options.executionProviders ?? []) {
-    const { name, device } = (typeof entry === "string" ? { name: entry } : entry) as {
+    const { name, device, without } = (typeof entry === "string" ? { name: entry } : entry) as {
       name: string;
       device?: unknown;
+      without?: readonly GpuFeature[];
     };
     if (name === "wasm" || name === "cpu") return undefined;
     let reason: unknown = "weft-web runs on the CPU and by WebGPU";
     try {
-      if (name === "webgpu") return await findGpu(device);
+      if (name === "webgpu") return await findGpu(device, without);
     } catch (error) {
       reason = error instanceof Error ? error.message : error;
     }
