@@ -50,7 +50,7 @@ const activations = ["auto", "f32", "int8"] as const;
 
 /** The entry for WebGPU among executionProviders. */
 export interface WebGpuProvider extends InferenceSession.WebGpuExecutionProviderOption {
-  /** Features of the GPU that are not to be used, for comparisons, or where one of them is broken. */
+  /** Features of the GPU that are not to be used: for comparisons, or where one is broken. */
   without?: readonly GpuFeature[];
 }
 
