@@ -342,15 +342,6 @@ int web_tensor_wrap(web_context *context, weft_tensor *tensor, int dtype, const 
                     size_t rank, void *data, size_t bytes) {
   return weft_tensor_point(tensor, (weft_dtype)dtype, dims, rank, data, bytes, &context->error);
 }
-EXPORT(web_tensor_dtype) int web_tensor_dtype(const weft_tensor *tensor) {
-  return (int)weft_tensor_dtype(tensor);
-}
-EXPORT(web_tensor_rank) size_t web_tensor_rank(const weft_tensor *tensor) {
-  return weft_tensor_rank(tensor);
-}
-EXPORT(web_tensor_dims) const int64_t *web_tensor_dims(const weft_tensor *tensor) {
-  return weft_tensor_dims(tensor);
-}
 EXPORT(web_tensor_data) void *web_tensor_data(const weft_tensor *tensor) {
   return weft_tensor_data(tensor);
 }
@@ -358,28 +349,10 @@ EXPORT(web_tensor_bytes) size_t web_tensor_bytes(const weft_tensor *tensor) {
   return weft_tensor_bytes(tensor);
 }
 
-/* Whether an output is a cache, which a share can be fed of. */
-EXPORT(web_tensor_is_view) int web_tensor_is_view(const weft_tensor *tensor) {
-  return tensor->is_view;
-}
-EXPORT(web_tensor_share)
-weft_tensor *web_tensor_share(web_context *context, const weft_tensor *tensor) {
-  weft_tensor *share = NULL;
-  weft_tensor_share(tensor, &share, &context->error);
-  return share;
-}
 EXPORT(web_tensor_close) void web_tensor_close(weft_tensor *tensor) {
   weft_tensor_close(&tensor);
 }
 
-/* Tensors in a GPU's memory: by the driver's number of the buffer, 0 where a cache lies in it or it
- * is none of a GPU's. */
-EXPORT(web_tensor_on_device) int web_tensor_on_device(const weft_tensor *tensor) {
-  return weft_tensor_on_device(tensor);
-}
-EXPORT(web_tensor_memory) uint32_t web_tensor_memory(const weft_tensor *tensor) {
-  return tensor->is_view ? 0 : weft_tensor_memory(tensor);
-}
 /* WEFT_PENDING until web_tensor_data finds the elements. */
 EXPORT(web_tensor_fetch) int web_tensor_fetch(web_context *context, weft_tensor *tensor) {
   return weft_tensor_fetch(tensor, &context->error);
@@ -408,6 +381,62 @@ int web_session_run(web_context *context, weft_session *session, const weft_bind
 EXPORT(web_session_resume)
 int web_session_resume(web_context *context, weft_session *session) {
   return weft_session_resume(session, &context->error);
+}
+
+/* A share of each output that stays where it is: those that JavaScript wants to keep, bit 0 of
+ * `keep` where it lies in the GPU's memory, bit 1 where it is a cache in the host's. */
+enum { KEEP_ON_DEVICE = 1, KEEP_CACHE = 2 };
+static bool is_kept(const weft_tensor *tensor, uint8_t keep) {
+  if (weft_tensor_on_device(tensor)) return (keep & KEEP_ON_DEVICE) && tensor->bytes > 0;
+  return (keep & KEEP_CACHE) && tensor->is_view;
+}
+
+/* In the order of web/src/handler.ts. */
+enum {
+  OUTPUT_TENSOR,
+  OUTPUT_KEPT,
+  OUTPUT_ON_DEVICE,
+  OUTPUT_DTYPE,
+  OUTPUT_BYTES,
+  OUTPUT_MEMORY,
+  OUTPUT_RANK,
+  OUTPUT_DIMS,
+  OUTPUT_NUMBERS = OUTPUT_DIMS + WEFT_RANK_MAX
+};
+
+static void write_output(const weft_tensor *tensor, double *to) {
+  to[OUTPUT_ON_DEVICE] = weft_tensor_on_device(tensor);
+  to[OUTPUT_DTYPE] = (double)tensor->dtype;
+  to[OUTPUT_BYTES] = (double)tensor->bytes;
+  to[OUTPUT_MEMORY] = tensor->is_view ? 0 : (double)weft_tensor_memory(tensor);
+  to[OUTPUT_RANK] = (double)tensor->rank;
+  for (uint32_t i = 0; i < tensor->rank; i++) to[OUTPUT_DIMS + i] = (double)tensor->dims[i];
+}
+
+static void drop_shares(const double *outputs, size_t count) {
+  for (size_t i = 0; i < count; i++, outputs += OUTPUT_NUMBERS) {
+    weft_tensor *tensor = (weft_tensor *)(uintptr_t)outputs[OUTPUT_TENSOR];
+    if (outputs[OUTPUT_KEPT] != 0) weft_tensor_close(&tensor);
+  }
+}
+
+/* What a run has brought, all in one call: OUTPUT_NUMBERS for each. */
+EXPORT(web_outputs)
+int web_outputs(web_context *context, const weft_binding *outputs, size_t count,
+                const uint8_t *keep, double *to) {
+  double *first = to;
+  for (size_t i = 0; i < count; i++, to += OUTPUT_NUMBERS) {
+    weft_tensor *tensor = outputs[i].tensor, *share = NULL;
+    bool kept = is_kept(tensor, keep[i]);
+    if (kept && weft_tensor_share(tensor, &share, &context->error) != WEFT_OK) {
+      drop_shares(first, i);
+      return WEFT_OUT_OF_MEMORY;
+    }
+    to[OUTPUT_TENSOR] = (double)(uintptr_t)(kept ? share : tensor);
+    to[OUTPUT_KEPT] = kept;
+    write_output(tensor, to);
+  }
+  return WEFT_OK;
 }
 
 /* ---- tokenizers ---------------------------------------------------------------------------- */

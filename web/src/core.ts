@@ -37,18 +37,12 @@ const signatures = {
   web_session_profile: "pp:p",
   web_session_run: "pppppppn:n",
   web_session_resume: "pp:n",
+  web_outputs: "ppppp:n",
   web_tensor_size: ":p",
   web_tensor_wrap: "ppnpppp:n",
-  web_tensor_is_view: "p:n",
-  web_tensor_on_device: "p:n",
-  web_tensor_memory: "p:n",
   web_tensor_fetch: "pp:n",
   web_tensor_wrap_memory: "ppnppn:p",
-  web_tensor_share: "pp:p",
   web_tensor_close: "p:v",
-  web_tensor_dtype: "p:n",
-  web_tensor_rank: "p:p",
-  web_tensor_dims: "p:p",
   web_tensor_data: "p:p",
   web_tensor_bytes: "p:p",
   web_thread_stack: "p:p",
@@ -96,7 +90,10 @@ export interface CoreGpu {
   /** weft_gpu. */
   at: number;
   description: string;
-  /** Calls until the answer is another one than "pending", and checks that. */
+  /**
+   * Calls until the answer is another one than "pending", and checks that. What a call asks of the
+   * GPU is submitted at its end.
+   */
   finish(call: () => number): Promise<void>;
   /** A number for a buffer that JavaScript has made, until web_gpu_forget. */
   adopt(buffer: GPUBuffer): number;
@@ -104,7 +101,7 @@ export interface CoreGpu {
 }
 
 /** weft_status. */
-const PENDING = 1;
+export const PENDING = 1;
 
 const INITIAL_PAGES = 64;
 
@@ -273,10 +270,10 @@ export class Core {
       at,
       description: this.text(this.call.web_gpu_describe(at)),
       finish: async (call) => {
-        let status = call();
+        let status = this.#glue.together(handle, call);
         while (status === PENDING) {
           await this.#glue.settled(handle);
-          status = call();
+          status = this.#glue.together(handle, call);
         }
         this.checkStatus(status);
       },
@@ -296,6 +293,9 @@ export class Core {
   /** A view that holds until memory grows: use it at once. */
   bytes(at: number, length: number): Uint8Array {
     return new Uint8Array(this.#memory.buffer, at, length);
+  }
+  doubles(at: number, length: number): Float64Array {
+    return new Float64Array(this.#memory.buffer, at, length);
   }
   view(at: number, length: number): DataView {
     return new DataView(this.#memory.buffer, at, length);

@@ -116,7 +116,7 @@ class Driver {
   /** The message of the latest call that failed. */
   message = "";
   /** When the errors of all calls so far are known. */
-  #checked: Promise<unknown> = Promise.resolve();
+  #checked: Promise<void> = Promise.resolve();
   #waiting: (() => void)[] = [];
   #closed = false;
 
@@ -126,6 +126,14 @@ class Driver {
   /** Bytes, by the dispatches that are encoded but not submitted. */
   #arenaUsed = 0;
   readonly #alignment: number;
+  /** What is encoded but not yet submitted. */
+  #encoder: GPUCommandEncoder | undefined;
+  /** Reads that are encoded: they are mapped once they are submitted. */
+  readonly #started: Read[] = [];
+  readonly #closing: GPUBuffer[] = [];
+  /** Whether a call of `together` is under way, and whether it has opened error scopes. */
+  #together = false;
+  #scopes = false;
   #times: GPUQuerySet | undefined;
   #timeResults: GPUBuffer | undefined;
   #table = new Uint32Array(1024);
@@ -184,24 +192,58 @@ class Driver {
     return status;
   }
 
-  /** Scopes and not the device's event, as the device may be the user's, and so may its errors. */
-  #scoped<T>(work: () => T): T {
-    const device = this.#device;
-    device.pushErrorScope("out-of-memory");
-    device.pushErrorScope("validation");
+  /** What `work` encodes is submitted at once at its end, and its errors are asked for once. */
+  together<T>(work: () => T): T {
+    if (this.#together) return work();
+    this.#together = true;
     try {
       return work();
     } finally {
-      this.#watch(device.popErrorScope(), INTERNAL);
-      this.#watch(device.popErrorScope(), OUT_OF_MEMORY);
+      this.#flush();
+      if (this.#scopes) this.#closeScopes();
+      this.#together = false;
+      for (const read of this.#started) void this.#map(read);
+      this.#started.length = 0;
     }
   }
+  /** Scopes and not the device's event, as the device may be the user's, and so may its errors. */
+  #scoped<T>(work: () => T): T {
+    return this.together(() => {
+      if (!this.#scopes) {
+        this.#device.pushErrorScope("out-of-memory");
+        this.#device.pushErrorScope("validation");
+        this.#scopes = true;
+      }
+      return work();
+    });
+  }
+  #closeScopes(): void {
+    this.#scopes = false;
+    this.#watch(this.#device.popErrorScope(), INTERNAL);
+    this.#watch(this.#device.popErrorScope(), OUT_OF_MEMORY);
+  }
   #watch(scope: Promise<GPUError | null>, status: number): void {
-    const known = scope.then(
-      (error) => error && this.#keep({ status, message: error.message.replace(/\s+/g, " ") }),
-      () => undefined, // the device is lost, which is reported apart
+    const before = this.#checked;
+    this.#checked = scope.then(
+      (error) => {
+        if (error) this.#keep({ status, message: error.message.replace(/\s+/g, " ") });
+        return before;
+      },
+      () => before, // the device is lost, which is reported apart
     );
-    this.#checked = Promise.all([this.#checked, known]);
+  }
+  #encode(): GPUCommandEncoder {
+    return (this.#encoder ??= this.#device.createCommandEncoder());
+  }
+  #flush(): void {
+    const [encoder, used] = [this.#encoder, this.#arenaUsed];
+    this.#encoder = undefined;
+    this.#arenaUsed = 0;
+    if (!encoder) return;
+    const { queue } = this.#device;
+    if (used) queue.writeBuffer(this.#arena, 0, this.#arenaWords, 0, used / 4);
+    queue.submit([encoder.finish()]);
+    for (const buffer of this.#closing.splice(0)) buffer.destroy();
   }
 
   // ---- buffers --------------------------------------------------------------------------------
@@ -218,14 +260,18 @@ class Driver {
   buffer(number: number): GPUBuffer {
     return this.#buffers.get(number).gpu;
   }
+  /** Commands that are not submitted yet may still use it. */
   closeBuffer(number: number): number {
     const buffer = this.#buffers.remove(number);
-    if (buffer?.ours) buffer.gpu.destroy();
+    if (!buffer?.ours) return OK;
+    if (this.#encoder) this.#closing.push(buffer.gpu);
+    else buffer.gpu.destroy();
     return OK;
   }
 
   write(number: number, offset: number, from: number, length: number): number {
     const buffer = this.buffer(number);
+    this.#flush();
     this.#scoped(() => {
       if (!this.#copy && !this.#writeShared(buffer, offset, from, length))
         this.#copy = new Uint8Array(COPY_BYTES);
@@ -261,8 +307,9 @@ class Driver {
   // ---- reads ----------------------------------------------------------------------------------
 
   read(number: number, offset: number, length: number, to: number): number {
+    const buffer = this.buffer(number);
     return this.#startRead(length, to, (encoder, staging) =>
-      encoder.copyBufferToBuffer(this.buffer(number), offset, staging, 0, length),
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, length),
     );
   }
   readTimes(count: number, to: number): number {
@@ -278,14 +325,12 @@ class Driver {
     to: number,
     encode: (encoder: GPUCommandEncoder, staging: GPUBuffer) => void,
   ): number {
-    const read: Read = { staging: this.#takeStaging(length), length, to, state: "copying" };
-    this.#scoped(() => {
-      const encoder = this.#device.createCommandEncoder();
-      encode(encoder, read.staging);
-      this.#device.queue.submit([encoder.finish()]);
+    return this.#scoped(() => {
+      const read: Read = { staging: this.#takeStaging(length), length, to, state: "copying" };
+      encode(this.#encode(), read.staging);
+      this.#started.push(read);
+      return this.#reads.add(read);
     });
-    void this.#map(read);
-    return this.#reads.add(read);
   }
   /** The bytes are good when they are there and every call so far is known to be. */
   async #map(read: Read): Promise<void> {
@@ -443,24 +488,26 @@ class Driver {
     if (this.#table.length < words) this.#table = new Uint32Array(2 * words);
     this.#table.set(new Uint32Array(this.#memory(), at, words));
     this.#scoped(() => {
-      for (let from = 0; from < words;) from = this.#encode(from, words);
+      for (let from = 0; from < words;) {
+        from = this.#encodeTable(from, words);
+        if (from < words) this.#flush();
+      }
     });
     return OK;
   }
 
   /**
-   * Encodes and submits commands from word `at` on, until the end or until no more parameters fit;
-   * answers where it stopped. Nothing is allocated for a dispatch.
+   * Encodes commands from word `at` on, until the end or until no more parameters fit; answers
+   * where it stopped. Nothing is allocated for a dispatch.
    */
-  #encode(at: number, words: number): number {
-    const [table, { queue }] = [this.#table, this.#device];
-    const encoder = this.#device.createCommandEncoder();
+  #encodeTable(at: number, words: number): number {
+    const table = this.#table;
+    const encoder = this.#encode();
     const pipelines = this.#pipelines.items;
     let pass: GPUComputePassEncoder | undefined;
     let bound = 0;
     /** A timestamp for the beginning of the next pass; -1: none. */
     let time = -1;
-    this.#arenaUsed = 0;
     for (let size = 0; at < words; at += size) {
       size = table[at]! >>> 8;
       const command = table[at]! & 255;
@@ -488,9 +535,6 @@ class Driver {
     }
     pass?.end();
     if (time >= 0) this.#beginPass(encoder, time, -1).end();
-    if (this.#arenaUsed)
-      queue.writeBuffer(this.#arena, 0, this.#arenaWords, 0, this.#arenaUsed / 4);
-    queue.submit([encoder.finish()]);
     return at;
   }
   #dispatch(pass: GPUComputePassEncoder, pipeline: Pipeline, at: number, size: number): void {
@@ -572,6 +616,9 @@ export class GpuGlue {
   /** See Driver. */
   settled(handle: number): Promise<void> {
     return this.#drivers.items[handle]?.settled() ?? Promise.resolve();
+  }
+  together(handle: number, work: () => number): number {
+    return this.#drivers.items[handle]?.together(work) ?? work();
   }
   /** Numbers for buffers of the user's. */
   adopt(handle: number, buffer: GPUBuffer): number {

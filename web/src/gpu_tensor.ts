@@ -16,9 +16,16 @@ export function canStayOnGpu(type: Tensor.Type): boolean {
 export class GpuTensor extends Base {
   readonly #share: Share;
 
-  constructor(core: Core, gpu: CoreGpu, handle: number, type: Tensor.Type, dims: number[]) {
+  /** `memory`: the number of its buffer; 0: a KV cache. */
+  constructor(
+    core: Core,
+    gpu: CoreGpu,
+    handle: number,
+    type: Tensor.Type,
+    dims: number[],
+    memory: number,
+  ) {
     const share = new Share(core, handle, dims);
-    const memory = core.call.web_tensor_memory(handle);
     super({
       location: "gpu-buffer",
       type,

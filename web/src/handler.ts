@@ -4,7 +4,7 @@
 
 import { Tensor, type InferenceSession, type InferenceSessionHandler } from "onnxruntime-common";
 import { CacheTensor, canStay } from "./cache.js";
-import type { Core, CoreGpu } from "./core.js";
+import { type Core, type CoreGpu, PENDING } from "./core.js";
 import { arrayFromBytes, typeCode, typeName } from "./data.js";
 import { GpuTensor, canStayOnGpu } from "./gpu_tensor.js";
 import { asBytes } from "./source.js";
@@ -74,6 +74,25 @@ interface Input {
 interface Output {
   name: string;
   nameAt: number;
+  /** What web_outputs makes a share of: 1: where it lies on the GPU, 2: where it is a cache. */
+  keep: number;
+}
+
+/** The numbers of web_outputs for an output. */
+const [TENSOR, KEPT, ON_DEVICE, DTYPE, BYTES, MEMORY, RANK, DIMS] = [0, 1, 2, 3, 4, 5, 6, 7];
+const OUTPUT_NUMBERS = DIMS + RANK_MAX;
+
+/** An output of a run as the core has it. */
+interface Outcome {
+  /** A handle: a share, which is whose it is given to, where it is kept; else the core's own. */
+  tensor: number;
+  kept: boolean;
+  onDevice: boolean;
+  type: Tensor.Type;
+  bytes: number;
+  /** The driver's number of its buffer; 0: none of its own. */
+  memory: number;
+  dims: number[];
 }
 
 function toMetadata({ name, type, dims }: ValueInfo): InferenceSession.TensorValueMetadata {
@@ -83,6 +102,10 @@ function toMetadata({ name, type, dims }: ValueInfo): InferenceSession.TensorVal
 /** Tensors of another copy of onnxruntime-common, or of the user's own making, are taken too. */
 function isTensorLike(value: unknown): value is Tensor {
   return typeof value === "object" && value !== null && "type" in value && "dims" in value;
+}
+
+function isOnGpu(value: unknown): value is Tensor {
+  return isTensorLike(value) && value.location === "gpu-buffer";
 }
 
 /** Where outputs shall be: of all, or by name. */
@@ -118,8 +141,12 @@ export class CoreSession implements InferenceSessionHandler {
   readonly #outputs: Output[] = [];
   /** weft_binding of all inputs, then of the wanted outputs: pairs of pointers. */
   readonly #bindings: number;
-  /** By wanted output: 1 where it stays on the GPU. */
+  /** By wanted output: 1 where it stays on the GPU; its `keep`; what web_outputs says. */
   readonly #onDevice: number;
+  readonly #keep: number;
+  readonly #outcomes: number;
+  /** What is written to `#bindings`. */
+  readonly #pointers: number[] = [];
   /** Extents of a tensor that is lent. */
   readonly #dims: number;
 
@@ -144,10 +171,16 @@ export class CoreSession implements InferenceSessionHandler {
       const count = this.inputNames.length + this.outputNames.length;
       this.#bindings = this.#blocks.add(count * 2 * core.pointerSize);
       this.#onDevice = this.#blocks.add(count);
+      this.#keep = this.#blocks.add(count);
+      this.#outcomes = this.#blocks.add(count * OUTPUT_NUMBERS * 8);
       this.#dims = this.#blocks.add(RANK_MAX * DIM_BYTES);
       for (const name of this.inputNames) this.#inputs.push(this.#newInput(name));
-      for (const name of this.outputNames)
-        this.#outputs.push({ name, nameAt: this.#blocks.addText(name) });
+      for (const { name, type } of description.outputs) {
+        const keep =
+          (this.#stays(name) && canStayOnGpu(typeName(type)) ? 1 : 0) |
+          (canStay(typeName(type)) ? 2 : 0);
+        this.#outputs.push({ name, nameAt: this.#blocks.addText(name), keep });
+      }
     } catch (error) {
       this.#blocks.release();
       throw error;
@@ -191,14 +224,8 @@ export class CoreSession implements InferenceSessionHandler {
   async #run(feeds: Feeds, fetches: Fetches, lent: Lent[]): Promise<Results> {
     const session = this.#open();
     const { core } = this;
-    const fed = this.#inputs.map((input) => this.#stage(input, feeds[input.name], lent));
     const wanted = this.#outputs.filter(({ name }) => name in fetches);
-    const pairs = [
-      ...this.#inputs.map(({ nameAt }, i) => [nameAt, fed[i]!]),
-      ...wanted.map(({ name, nameAt }) => [nameAt, this.#given(name, fetches[name], lent)]),
-    ];
-    core.writePointers(this.#bindings, pairs.flat());
-    core.bytes(this.#onDevice, wanted.length).set(wanted.map(({ name }) => +this.#stays(name)));
+    this.#bind(feeds, fetches, wanted, lent);
     const outputs = this.#bindings + this.#inputs.length * 2 * core.pointerSize;
     const [inputCount, outputCount] = [this.#inputs.length, wanted.length];
     let started = false;
@@ -210,14 +237,72 @@ export class CoreSession implements InferenceSessionHandler {
         ...[this.#onDevice, 0],
       );
     });
+    const taken = [core.context, outputs, outputCount, this.#keep, this.#outcomes];
+    core.checkStatus(core.call.web_outputs(...taken));
+    const outcomes = this.#readOutcomes(outputCount);
+    const kept = outcomes.map((outcome) => this.#takeShare(outcome)); // before anything fails
+    await this.#fetch(outcomes, wanted, fetches);
     const results: Results = {};
-    for (const [i, { name }] of wanted.entries()) {
-      const tensor = core.readPointer(outputs + (2 * i + 1) * core.pointerSize);
-      if (this.gpu && core.call.web_tensor_on_device(tensor))
-        results[name] = await this.#takeFromGpu(name, tensor, fetches[name]);
-      else results[name] = this.#takeOutput(name, tensor, fetches[name]);
-    }
+    for (const [i, { name }] of wanted.entries())
+      results[name] = kept[i] ?? this.#takeOutput(name, outcomes[i]!, fetches[name]);
     return results;
+  }
+  /** Writes the bindings and what goes with them. */
+  #bind(feeds: Feeds, fetches: Fetches, wanted: Output[], lent: Lent[]): void {
+    const { core } = this;
+    let at = 0;
+    for (const input of this.#inputs) {
+      this.#pointers[at++] = input.nameAt;
+      this.#pointers[at++] = this.#stage(input, feeds[input.name], lent);
+    }
+    for (const { name, nameAt } of wanted) {
+      this.#pointers[at++] = nameAt;
+      this.#pointers[at++] = this.#given(name, fetches[name], lent);
+    }
+    this.#pointers.length = at;
+    core.writePointers(this.#bindings, this.#pointers);
+    const onDevice = core.bytes(this.#onDevice, wanted.length);
+    const kept = core.bytes(this.#keep, wanted.length);
+    for (const [i, { name, keep }] of wanted.entries()) {
+      kept[i] = fetches[name] ? 0 : keep;
+      onDevice[i] = kept[i]! & 1;
+    }
+  }
+  #readOutcomes(count: number): Outcome[] {
+    const numbers = this.core.doubles(this.#outcomes, count * OUTPUT_NUMBERS);
+    const outcomes: Outcome[] = [];
+    for (let at = 0; at < numbers.length; at += OUTPUT_NUMBERS) {
+      const dims: number[] = [];
+      for (let i = 0; i < numbers[at + RANK]!; i++) dims.push(numbers[at + DIMS + i]!);
+      outcomes.push({
+        tensor: numbers[at + TENSOR]!,
+        kept: numbers[at + KEPT] !== 0,
+        onDevice: numbers[at + ON_DEVICE] !== 0,
+        type: typeName(numbers[at + DTYPE]!),
+        bytes: numbers[at + BYTES]!,
+        memory: numbers[at + MEMORY]!,
+        dims,
+      });
+    }
+    return outcomes;
+  }
+  /** Brings from the GPU what is wanted here, all at once. */
+  async #fetch(outcomes: Outcome[], wanted: Output[], fetches: Fetches): Promise<void> {
+    const { core } = this;
+    const isHere = ({ onDevice, kept }: Outcome, i: number) =>
+      !onDevice || kept || isOnGpu(fetches[wanted[i]!.name]);
+    let coming = outcomes.filter((outcome, i) => !isHere(outcome, i));
+    if (coming.length === 0) return;
+    await this.#finish(() => {
+      const still = [];
+      for (const outcome of coming) {
+        const status = core.call.web_tensor_fetch(core.context, outcome.tensor);
+        if (status < 0) return status;
+        if (status === PENDING) still.push(outcome);
+      }
+      coming = still;
+      return still.length > 0 ? PENDING : 0;
+    });
   }
 
   // ---- the GPU's tensors ------------------------------------------------------------------------
@@ -258,23 +343,10 @@ export class CoreSession implements InferenceSessionHandler {
   }
   /** The core's tensor for an output that the user gives on the GPU; else 0. */
   #given(name: string, given: unknown, lent: Lent[]): number {
-    if (!isTensorLike(given) || given.location !== "gpu-buffer") return 0;
+    if (!isOnGpu(given)) return 0;
     return this.#lend(given, lent, (what) => {
       throw new Error(`output '${name}': ${what}`);
     });
-  }
-  async #takeFromGpu(name: string, tensor: number, given: unknown): Promise<Tensor> {
-    if (isTensorLike(given) && given.location === "gpu-buffer") return given;
-    const { core } = this;
-    const { call } = core;
-    const type = typeName(call.web_tensor_dtype(tensor));
-    const dims = this.#readDims(tensor);
-    if (!given && this.#stays(name) && canStayOnGpu(type) && !dims.includes(0)) {
-      const share = core.check(call.web_tensor_share(core.context, tensor));
-      return new GpuTensor(core, this.gpu!, share, type, dims);
-    }
-    await this.#finish(() => call.web_tensor_fetch(core.context, tensor));
-    return this.#takeOutput(name, tensor, given);
   }
 
   // ---- the host's tensors -----------------------------------------------------------------------
@@ -282,12 +354,6 @@ export class CoreSession implements InferenceSessionHandler {
   #writeDims(at: number, dims: readonly number[]): void {
     const view = this.core.view(at, RANK_MAX * DIM_BYTES);
     dims.forEach((dim, i) => view.setBigInt64(i * DIM_BYTES, BigInt(dim), true));
-  }
-  #readDims(tensor: number): number[] {
-    const { call } = this.core;
-    const rank = call.web_tensor_rank(tensor);
-    const view = this.core.view(call.web_tensor_dims(tensor), rank * DIM_BYTES);
-    return Array.from({ length: rank }, (_, i) => Number(view.getBigInt64(i * DIM_BYTES, true)));
   }
 
   /** Copies an input into the core, unless it lies there; answers the core's tensor. */
@@ -318,27 +384,27 @@ export class CoreSession implements InferenceSessionHandler {
     return input.tensor;
   }
 
+  /** One that grows, as masks do by each token, is likely to do so again. */
   #growInput(input: Input, bytes: number): void {
+    if (input.bytes) bytes = Math.ceil((1.5 * bytes) / GROUP_BYTES) * GROUP_BYTES;
     this.core.release(input.data, input.bytes);
     input.data = input.bytes = 0;
     input.data = this.core.allocate(bytes);
     input.bytes = bytes;
   }
 
-  /** Copies an output out of the core: to a new tensor, or into the one given. A cache stays. */
-  #takeOutput(name: string, tensor: number, given: unknown): Tensor {
+  /** A tensor over what is kept where it lies. */
+  #takeShare({ kept, onDevice, tensor, type, dims, memory }: Outcome): Tensor | undefined {
+    if (!kept) return undefined;
+    if (!onDevice) return new CacheTensor(this.core, tensor, type, dims);
+    return new GpuTensor(this.core, this.gpu!, tensor, type, dims, memory);
+  }
+  /** Copies an output out of the core: to a new tensor, or into the one given. */
+  #takeOutput(name: string, { tensor, type, dims, bytes: size }: Outcome, given: unknown): Tensor {
     const { core } = this;
-    const { call } = core;
-    const type = typeName(call.web_tensor_dtype(tensor));
-    const dims = this.#readDims(tensor);
-    const isCache = call.web_tensor_is_view(tensor) && !call.web_tensor_on_device(tensor);
-    if (!isTensorLike(given) && canStay(type) && isCache) {
-      const share = core.check(call.web_tensor_share(core.context, tensor));
-      return new CacheTensor(core, share, type, dims);
-    }
-    const size = call.web_tensor_bytes(tensor);
-    const at = call.web_tensor_data(tensor);
-    if (!at) throw new Error(`output '${name}': out of memory (${size} bytes)`);
+    if (isOnGpu(given)) return given;
+    const at = core.call.web_tensor_data(tensor);
+    if (!at && size > 0) throw new Error(`output '${name}': out of memory (${size} bytes)`);
     if (!isTensorLike(given)) {
       const bytes = core.bytes(at, size);
       const data = arrayFromBytes(type, bytes);
