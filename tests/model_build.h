@@ -68,8 +68,9 @@ static inline void build_scalar(proto *graph, const char *name, float value) {
   build_initializer(graph, name, WEFT_F32, 0, NULL, &value, sizeof value);
 }
 
-/* An input (field 11) or output (field 12) of f32 with dims by comma: "batch,tokens,8". */
-static inline void build_value(proto *graph, uint32_t field, const char *name, const char *dims) {
+/* An input (field 11) or output (field 12) with dims by comma: "batch,tokens,8". */
+static inline void build_value_of(proto *graph, uint32_t field, const char *name, weft_dtype dtype,
+                                  const char *dims) {
   proto shape = {0}, tensor = {0}, type = {0}, info = {0};
   for (const char *at = dims; *at;) {
     size_t length = strcspn(at, ",");
@@ -81,12 +82,16 @@ static inline void build_value(proto *graph, uint32_t field, const char *name, c
     proto_add(&shape, 1, &dim);
     at += length + (at[length] == ',');
   }
-  proto_varint(&tensor, 1, WEFT_F32);
+  proto_varint(&tensor, 1, (int64_t)dtype);
   proto_add(&tensor, 2, &shape);
   proto_add(&type, 1, &tensor);
   proto_text(&info, 1, name);
   proto_add(&info, 2, &type);
   proto_add(graph, field, &info);
+}
+
+static inline void build_value(proto *graph, uint32_t field, const char *name, const char *dims) {
+  build_value_of(graph, field, name, WEFT_F32, dims);
 }
 
 static inline proto build_model(proto *graph) {

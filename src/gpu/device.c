@@ -66,6 +66,16 @@ const weft_gpu_facts *weft_gpu_facts_of(const weft_gpu *gpu) {
   return gpu->facts;
 }
 
+/* What a call answered: nothing works any more once it was that the device is lost. */
+static weft_status noted(const weft_device *device, weft_status status) {
+  if (status == WEFT_DEVICE_LOST) gpu_of(device)->gpu->lost = true;
+  return status;
+}
+
+static bool gpu_is_lost(const weft_device *device) {
+  return gpu_of(device)->gpu->lost;
+}
+
 /* ---- what runs here -------------------------------------------------------------------------- */
 
 static bool is_known_type(weft_dtype dtype) {
@@ -125,12 +135,12 @@ static bool crosses(const weft_step *step) {
   return step->is_copy && step->inputs[0]->on_device != step->outputs[0]->on_device;
 }
 
-static weft_status blame(const weft_step *step, weft_status status, weft_error *error) {
-  if (!error || !step->node) return status;
+static weft_status blame(const weft_node *node, bool is_copy, weft_status status,
+                         weft_error *error) {
+  if (!error || !node) return status;
   weft_error cause = *error;
-  return weft_fail(error, status, "node '%.*s' (%s, on the GPU): %s",
-                   WEFT_STR_ARGS(step->node->name),
-                   step->is_copy ? "copy" : weft_op_facts_of(step->node->op)->name, cause.message);
+  return weft_fail(error, status, "node '%.*s' (%s, on the GPU): %s", WEFT_STR_ARGS(node->name),
+                   is_copy ? "copy" : weft_op_facts_of(node->op)->name, cause.message);
 }
 
 static weft_status check_array(const weft_array *array, weft_error *error) {
@@ -170,7 +180,7 @@ static weft_status gpu_prepare(const weft_device *device, weft_step *step, weft_
     return WEFT_OK;
   }
   weft_status status = prepare_step(gpu, step, arena, error);
-  return status == WEFT_OK ? status : blame(step, status, error);
+  return status == WEFT_OK ? status : blame(step->node, step->is_copy, status, error);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -340,7 +350,7 @@ static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, we
     uint64_t started = execution->profile ? weft_now_ns(execution->runtime) : 0;
     weft_status status = run_step(gpu, execution, step, error);
     if (status == WEFT_PENDING) return status;
-    if (status != WEFT_OK) return blame(step, status, error);
+    if (status != WEFT_OK) return blame(step->node, step->is_copy, status, error);
     if (!execution->profile) continue;
     execution->profile[execution->next_step].calls++;
     execution->profile[execution->next_step].total_ns += weft_now_ns(execution->runtime) - started;
@@ -359,10 +369,9 @@ static weft_status gpu_execute(const weft_device *device, weft_execution *execut
   if (status == WEFT_OK) status = weft_kernels_ready(gpu->gpu->kernels, error);
   if (status == WEFT_OK) status = run_steps(gpu, execution, error);
   if (status == WEFT_PENDING || status == WEFT_OK) return status;
-  if (status == WEFT_DEVICE_LOST) gpu->gpu->lost = true;
   gpu->commands->words = 0;
   drop_reads(gpu);
-  return status;
+  return noted(device, status);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -441,17 +450,21 @@ static weft_status upload_pieces(const weft_gpu_device *gpu, const weft_buffer *
 
 static weft_status gpu_upload(const weft_device *device, const weft_value *value, weft_heap *heap,
                               weft_buffer **out, weft_error *error) {
-  *out = NULL;
+  uint64_t bytes = value->data->bytes;
   weft_memory memory;
-  WEFT_TRY(gpu_memory_open(device, value->data->bytes, &memory, error));
-  weft_status status = upload_pieces(gpu_of(device), value->data, memory, error);
-  if (status != WEFT_OK) {
-    gpu_memory_close(device, memory);
-    return status;
+  weft_status status = gpu_memory_open(device, bytes, &memory, error);
+  *out = NULL;
+  if (status == WEFT_OK) {
+    status = upload_pieces(gpu_of(device), value->data, memory, error);
+    if (status == WEFT_OK)
+      *out = weft_buffer_on_device(heap, bytes, memory, close_weight, (void *)(uintptr_t)device);
+    if (status == WEFT_OK && !*out) status = weft_heap_fail(heap, sizeof **out, "a weight", error);
+    if (status != WEFT_OK) gpu_memory_close(device, memory);
   }
-  *out = weft_buffer_on_device(heap, value->data->bytes, memory, close_weight,
-                               (void *)(uintptr_t)device);
-  return *out ? WEFT_OK : weft_heap_fail(heap, sizeof **out, "a weight", error);
+  if (status == WEFT_OK || !error) return status;
+  weft_error cause = *error;
+  return weft_fail(error, status, "weight '%.*s', to the GPU: %s", WEFT_STR_ARGS(value->name),
+                   cause.message);
 }
 
 /* Nodes that stay on the host get weights packed for it. */
@@ -461,13 +474,20 @@ static weft_status gpu_pack(const weft_device *device, const weft_graph *graph,
   const weft_device *host = gpu_of(device)->host;
   if (gpu_refuses(device, graph, node))
     return host->pack(host, graph, node, input, heap, out, layout, error);
-  return weft_gpu_pack(device, graph, node, input, heap, out, layout, error);
+  weft_status status = weft_gpu_pack(device, graph, node, input, heap, out, layout, error);
+  return status == WEFT_OK ? status : blame(node, false, status, error);
 }
 
 /* ---- the device ------------------------------------------------------------------------------ */
 
+static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  return noted(device, driver->poll(driver, wait, error));
+}
+
 static weft_status gpu_ready(const weft_device *device, weft_error *error) {
-  return weft_kernels_ready(gpu_of(device)->gpu->kernels, error);
+  WEFT_TRY(gpu_poll(device, false, error)); /* a loss shows where nothing is compiled, too */
+  return noted(device, weft_kernels_ready(gpu_of(device)->gpu->kernels, error));
 }
 
 static weft_status gpu_tune(const weft_device *device, const weft_execution *execution,
@@ -479,11 +499,6 @@ static weft_status gpu_tune(const weft_device *device, const weft_execution *exe
   if (!execution || mode == WEFT_TUNE_OFF) return WEFT_OK;
   weft_tune_options fast = {.budget_ns = 1000000000, .candidates = 6}, full = {0};
   return weft_tuner_run(gpu, execution, mode == WEFT_TUNE_FAST ? &fast : &full, error);
-}
-
-static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
-  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
-  return driver->poll(driver, wait, error);
 }
 
 /* Read-backs at once: outputs of a run. */
@@ -540,7 +555,8 @@ weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
                                          .upload = gpu_upload,
                                          .ready = gpu_ready,
                                          .tune = gpu_tune,
-                                         .poll = gpu_poll},
+                                         .poll = gpu_poll,
+                                         .is_lost = gpu_is_lost},
                               .gpu = weft_gpu_retain(gpu),
                               .host = host,
                               .activations = options->activations,

@@ -14,7 +14,7 @@ typedef struct null_buffer {
 typedef struct null_pipeline {
   weft_slot slot;
   weft_gpu_pipeline described; /* without its texts */
-  char label[64];
+  char label[128];
   uint32_t pending; /* how often it still answers so */
 } null_pipeline;
 

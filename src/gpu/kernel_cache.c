@@ -119,11 +119,23 @@ void weft_kernel_cache_close(weft_kernel_cache *cache) {
 
 /* ---- compiling ------------------------------------------------------------------------------- */
 
+/* The kernel, and the node that asked first. WebGPU wants UTF-8, which names in files may not be.
+ */
+static void write_label(const weft_shader *shader, char *label, size_t size) {
+  weft_text text = {.buffer = label, .size = size};
+  weft_text_add(&text, "%s", shader->file);
+  if (shader->asker.length) weft_text_add(&text, " for node '%.*s'", WEFT_STR_ARGS(shader->asker));
+  for (; *label; label++)
+    if (*label < ' ' || *label > '~') *label = '?';
+}
+
 static weft_status compile_text(weft_kernel_cache *cache, const weft_shader *shader,
                                 const weft_text *text, weft_gpu_id *out, weft_error *error) {
   const weft_gpu_facts *facts = &cache->driver->facts;
+  char label[128];
+  write_label(shader, label, sizeof label);
   weft_gpu_pipeline pipeline = {
-      .label = shader->file,
+      .label = label,
       .wgsl = text->buffer,
       .wgsl_length = text->length,
       .binding_count = shader->binding_count,
@@ -177,20 +189,27 @@ weft_status weft_kernel_find(weft_kernel_cache *cache, const weft_shader *shader
   return WEFT_OK;
 }
 
+/* Nothing is compiled any more: what failed for good answers so again when it is used. */
+static weft_status settle(weft_kernel_cache *cache, cache_entry *entry, weft_error *error) {
+  weft_gpu_driver *driver = cache->driver;
+  weft_gpu_id pipeline = entry->kernel->pipeline;
+  weft_status status = driver->pipeline_state(driver, pipeline, error);
+  if (status == WEFT_PENDING) return status;
+  /* Another failure than the pipeline's own is answered once. */
+  if (status < 0 && driver->pipeline_state(driver, pipeline, NULL) != status) return status;
+  entry->compiled = true;
+  cache->pending--;
+  return status;
+}
+
 weft_status weft_kernels_ready(weft_kernel_cache *cache, weft_error *error) {
   weft_status result = WEFT_OK;
   for (uint32_t i = 0; i < cache->room && cache->pending > 0; i++) {
     cache_entry *entry = &cache->entries[i];
     if (!entry->kernel || entry->compiled) continue;
-    weft_status status =
-        cache->driver->pipeline_state(cache->driver, entry->kernel->pipeline, error);
+    weft_status status = settle(cache, entry, error);
     if (status < 0) return status;
-    if (status == WEFT_PENDING) {
-      result = WEFT_PENDING;
-      continue;
-    }
-    entry->compiled = true;
-    cache->pending--;
+    if (status == WEFT_PENDING) result = WEFT_PENDING;
   }
   return result;
 }

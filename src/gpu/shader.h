@@ -62,6 +62,7 @@ typedef struct weft_shader {
   const weft_expr *expr;       /* NULL: none */
   bool f16, subgroups, matrix; /* features that the variant's file uses: enable lines */
   uint32_t subgroup_size;      /* fixed by @subgroup_size: ${SUBGROUP_SIZE_ATTRIBUTE}; 0: any */
+  weft_str asker;              /* a node's name, for messages: no part of the contents */
 } weft_shader;
 
 static inline void weft_shader_bind(weft_shader *shader, const char *name, weft_dtype dtype,
@@ -100,7 +101,8 @@ typedef struct weft_gpu_kernel {
 
 weft_status weft_kernel_find(weft_kernel_cache *cache, const weft_shader *shader,
                              const weft_gpu_kernel **out, weft_error *error);
-/* WEFT_PENDING while any variant asked for is still compiled; the first one's failure. */
+/* WEFT_PENDING while any variant asked for is still compiled. A compiler's failure is answered
+ * once: afterwards only to those who use the variant. */
 weft_status weft_kernels_ready(weft_kernel_cache *cache, weft_error *error);
 
 #endif

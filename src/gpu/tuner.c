@@ -192,6 +192,13 @@ static weft_status wait(weft_gpu_device *gpu, job *j, weft_error *error) {
   return WEFT_OK;
 }
 
+/* A variant that does not compile or run here: the others go on. */
+static weft_status give_up(weft_gpu_device *gpu, job *j) {
+  gpu->commands->words = 0;
+  j->phase = NEXT_VARIANT;
+  return WEFT_OK;
+}
+
 static weft_status go_on(weft_gpu_device *gpu, job *j, const weft_execution *execution,
                          const weft_tune_options *options, weft_error *error) {
   switch (j->phase) {
@@ -249,8 +256,10 @@ weft_status weft_tuner_run(weft_gpu_device *gpu, const weft_execution *execution
   weft_tuner *tuner = gpu->gpu->tuner;
   if (tuner->job && tuner->job->owner != gpu) return WEFT_PENDING; /* one after the other */
   weft_status status = tuner->job ? WEFT_OK : start(gpu, execution, error);
-  while (status == WEFT_OK && tuner->job->step < execution->plan->step_count)
+  while (status == WEFT_OK && tuner->job->step < execution->plan->step_count) {
     status = go_on(gpu, tuner->job, execution, options, error);
+    if (status < 0 && status != WEFT_DEVICE_LOST) status = give_up(gpu, tuner->job);
+  }
   if (status != WEFT_PENDING) weft_tuner_stop(gpu);
   return status;
 }

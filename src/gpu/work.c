@@ -10,6 +10,7 @@ weft_status weft_gpu_build_start(weft_gpu_build *build, const weft_gpu_device *g
   }
   *build = (weft_gpu_build){.gpu = gpu, .step = step, .work = step->state};
   build->shader.file = file;
+  if (step->node) build->shader.asker = step->node->name;
   return WEFT_OK;
 }
 

@@ -79,8 +79,11 @@ struct weft_device {
    * are prepared afterwards have them. WEFT_PENDING: call again. Without an execution: ends it. */
   weft_status (*tune)(const weft_device *device, const struct weft_execution *execution,
                       weft_error *error);
-  /* Lets callbacks run; with `wait`, blocks until something may have changed, where it can. */
+  /* Lets callbacks run; with `wait`, blocks until something may have changed, where it can. A
+   * failure is that of something under way. */
   weft_status (*poll)(const weft_device *device, bool wait, weft_error *error);
+  /* Whether its memory is known to be gone, as after WEFT_DEVICE_LOST. */
+  bool (*is_lost)(const weft_device *device);
 };
 
 typedef struct weft_step_profile {

@@ -95,6 +95,10 @@ weft_status weft_session_load_weights(weft_session *session, weft_error *error);
 
 /* Ends a run that is pending. */
 void weft_session_stop(weft_session *session);
+/* Whether what it has in its device's memory is gone; nothing is left to do then but to close it.
+ */
+bool weft_session_is_lost(const weft_session *session);
+weft_status weft_session_fail_lost(weft_error *error);
 
 /* The memory of a run (session_memory.c): of the plan's own, then of inputs and outputs. Runs with
  * a device's memory hold what they use until they end. */

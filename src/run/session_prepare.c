@@ -109,6 +109,7 @@ weft_status weft_session_prepare(weft_session *session, weft_error *error) {
   static const int64_t extents[] = {1, LONG_EXTENT};
   const weft_device *device = session->device;
   if (!device->ready) return WEFT_OK;
+  if (weft_session_is_lost(session)) return weft_session_fail_lost(error);
   while (!session->running && session->guesses < sizeof extents / sizeof *extents) {
     weft_status status = rehearse(session, extents[session->guesses], error);
     if (status == WEFT_PENDING) return status;

@@ -34,6 +34,20 @@ static weft_status check_binding(const weft_binding *binding, const char *what, 
   return weft_fail(error, WEFT_INVALID_ARGUMENT, "%s: a binding has no name", what);
 }
 
+/* A tensor that the session's device does not find in its memory. */
+static weft_status check_fetched(const weft_binding *binding, weft_error *error) {
+  const weft_tensor *tensor = binding->tensor;
+  if (!weft_tensor_on_device(tensor) || weft_tensor_data(tensor)) return WEFT_OK;
+  if (weft_session_is_lost(tensor->storage->session))
+    return weft_fail(error, WEFT_DEVICE_LOST,
+                     "input '%s': the tensor's contents are gone with the GPU that was lost",
+                     binding->name);
+  return weft_fail(error, WEFT_INVALID_ARGUMENT,
+                   "input '%s': the tensor lies in the memory of a GPU that this session does not "
+                   "use, and was not fetched",
+                   binding->name);
+}
+
 static weft_status bind_input(weft_session *session, const weft_binding *binding, size_t hint,
                               weft_error *error) {
   const weft_region *region = &session->graph.regions[0];
@@ -51,14 +65,7 @@ static weft_status bind_input(weft_session *session, const weft_binding *binding
                      binding->name, weft_dtype_name(tensor->dtype), weft_dtype_name(dtype));
   }
   session->inputs_on_device[index] = weft_session_reaches(session, tensor);
-  if (weft_tensor_on_device(tensor) && !session->inputs_on_device[index] &&
-      !weft_tensor_data(tensor)) {
-    return weft_fail(
-        error, WEFT_INVALID_ARGUMENT,
-        "input '%s': the tensor lies in the memory of a GPU that this session does not "
-        "use, and was not fetched",
-        binding->name);
-  }
+  if (!session->inputs_on_device[index]) WEFT_TRY(check_fetched(binding, error));
   session->fed[index] = tensor;
   session->dims[index] = tensor->dims;
   session->ranks[index] = tensor->rank;
@@ -185,9 +192,7 @@ weft_status weft_session_run(weft_session *session, const weft_run_options *opti
                              size_t output_count, weft_error *error) {
   if (session->running)
     return weft_fail(error, WEFT_INVALID_ARGUMENT, "the session's previous run is not finished");
-  if (session->lost)
-    return weft_fail(error, WEFT_DEVICE_LOST,
-                     "the GPU was lost, and with it the session's weights: open both anew");
+  if (weft_session_is_lost(session)) return weft_session_fail_lost(error);
   WEFT_TRY(bind_inputs(session, inputs, input_count, error));
   WEFT_TRY(want_outputs(session, options, outputs, output_count, error));
   session->outputs = outputs;
@@ -204,9 +209,22 @@ void weft_session_stop(weft_session *session) {
   weft_session_resume(session, NULL);
 }
 
+bool weft_session_is_lost(const weft_session *session) {
+  const weft_device *device = session->device;
+  return session->lost || (device->is_lost && device->is_lost(device));
+}
+
+weft_status weft_session_fail_lost(weft_error *error) {
+  return weft_fail(error, WEFT_DEVICE_LOST,
+                   "the GPU was lost, and with it the session's weights: open both anew");
+}
+
 weft_status weft_session_poll(weft_session *session, bool wait, weft_error *error) {
   const weft_device *device = session->device;
-  return device->poll ? device->poll(device, wait, error) : WEFT_OK;
+  weft_status status = device->poll ? device->poll(device, wait, error) : WEFT_OK;
+  if (status < 0) weft_session_stop(session);
+  session->lost |= status == WEFT_DEVICE_LOST;
+  return status;
 }
 
 void weft_session_cancel(weft_session *session) {

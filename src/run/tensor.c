@@ -256,6 +256,18 @@ static weft_status start_reading(weft_tensor *tensor, weft_error *error) {
   return status;
 }
 
+/* A failure that the device reports late may be that of what computed the elements. */
+static weft_status go_on_reading(weft_tensor *tensor, weft_error *error) {
+  const weft_device *device = weft_tensor_device(tensor);
+  weft_status status = device->poll(device, false, error);
+  if (status == WEFT_OK)
+    status = device->read_state(device, tensor->reading, error);
+  else
+    device->read_drop(device, tensor->reading);
+  if (status != WEFT_PENDING) tensor->reading = 0;
+  return status;
+}
+
 weft_status weft_tensor_fetch(weft_tensor *tensor, weft_error *error) {
   const weft_device *device = weft_tensor_device(tensor);
   if (!device) return WEFT_OK;
@@ -266,11 +278,7 @@ weft_status weft_tensor_fetch(weft_tensor *tensor, weft_error *error) {
     if (!tensor->dense) return weft_heap_fail(from->heap, tensor->bytes, "a tensor", error);
     status = start_reading(tensor, error);
   }
-  if (status == WEFT_OK && tensor->reading) {
-    device->poll(device, false, NULL);
-    status = device->read_state(device, tensor->reading, error);
-    if (status != WEFT_PENDING) tensor->reading = 0;
-  }
+  if (status == WEFT_OK && tensor->reading) status = go_on_reading(tensor, error);
   if (status < 0) weft_storage_release(&tensor->dense);
   return status;
 }
