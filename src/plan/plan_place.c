@@ -10,8 +10,9 @@
  * positions). */
 #define TABLE_BYTES_MAX 65536u
 
+/* Numbers of 8 and 16 bits are quantised ones rather. */
 static bool counts(weft_dtype dtype) {
-  return weft_dtype_is_integer(dtype) || dtype == WEFT_BOOL;
+  return (weft_dtype_is_integer(dtype) && weft_dtype_size(dtype) >= 4) || dtype == WEFT_BOOL;
 }
 
 static bool makes_counts(const weft_graph *graph, const weft_node *node) {
