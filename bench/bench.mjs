@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
     minilm: text("build/models/minilm.onnx"),
     "minilm-q8": text("build/models/minilm_q8.onnx"),
     decoder: text("build/models/decoder_int4.onnx"),
+    layers: text("build/models/decoder_layers.onnx"),
     matmul: text("build/models/matmul.onnx"),
     dynamic: text("build/models/dynamic.onnx"),
     nbits: text("build/models/nbits.onnx"),
