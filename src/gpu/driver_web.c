@@ -146,6 +146,8 @@ enum {
   FACT_STORAGE_BUFFERS,
   FACT_BUFFER_BYTES,
   FACT_BINDING_BYTES,
+  FACT_SWIZZLE,
+  FACT_LINEAR,
   FACT_MATRIX_COUNT,
   FACT_MATRICES,
   MATRICES_MAX = sizeof((weft_gpu_facts *)0)->matrices / sizeof(weft_gpu_matrix),
@@ -181,6 +183,8 @@ static weft_gpu_facts facts_of(uint32_t handle) {
       .storage_buffers = (uint32_t)values[FACT_STORAGE_BUFFERS],
       .buffer_bytes = (uint64_t)values[FACT_BUFFER_BYTES],
       .binding_bytes = (uint64_t)values[FACT_BINDING_BYTES],
+      .no_swizzle = values[FACT_SWIZZLE] == 0,
+      .linear_last = values[FACT_LINEAR] == 0,
       .matrix_count = (uint32_t)values[FACT_MATRIX_COUNT],
   };
   for (uint32_t i = 0; i < facts.matrix_count; i++) {

@@ -41,6 +41,7 @@ static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
     return false;
   if (v->subgroups && (!facts->subgroups || threads % facts->subgroup_max != 0)) return false;
   if (v->f16 && (!facts->f16 || !shape->f16)) return false;
+  if (v->swizzle && facts->no_swizzle) return false;
   if (v->kind == WEFT_MATMUL_VECTOR) return threads * shape->m * 16 <= facts->workgroup_storage;
   uint32_t numbers = (uint32_t)v->wy * v->rows + 4u * v->wx * v->quads;
   if (numbers * v->tile_k * (v->f16 ? 2u : 4u) > facts->workgroup_storage) return false;
@@ -84,6 +85,7 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   double lane = step * (double)shape->k / v->splits;
   double waves = groups * threads / lanes_of(facts);
   double cost = lane * (waves > 1 ? waves : 1);
+  if (!v->swizzle && facts->linear_last) cost *= 1e6;
   if (rows * quads > REGISTERS_MAX) cost *= 2; /* takes long to compile: for those who measure */
   return v->splits > 1 ? cost + 600 : cost;
 }

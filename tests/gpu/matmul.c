@@ -386,6 +386,29 @@ static void test_dense_weights(gpu_bench *g) {
   }
 }
 
+/* ---- what is tried first --------------------------------------------------------------------- */
+
+/* Comparisons ask for one of the layouts of workgroup memory. */
+static void test_layouts(gpu_bench *g) {
+  static const weft_matmul_shape shapes[] = {
+      {.m = 512, .n = 512, .k = 512, .batches = 1, .bits = 32},
+      {.m = 64, .n = 64, .k = 64, .batches = 8, .f16 = true},
+      {.m = 256, .n = 512, .k = 512, .batches = 1, .bits = 8, .block = 32, .rounded = true},
+  };
+  for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
+    weft_gpu_facts facts = *g->gpu->facts;
+    facts.matrix_count = 0;
+    facts.linear_last = true;
+    CHECK(weft_matmul_variants(&facts, &shapes[i], variants) > 0);
+    CHECK(variants[0].swizzle);
+    facts.no_swizzle = true;
+    uint32_t count = weft_matmul_variants(&facts, &shapes[i], variants);
+    CHECK(count > 0);
+    for (uint32_t v = 0; v < count; v++) CHECK(!variants[v].swizzle);
+  }
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 static weft_status try_to_pack(gpu_bench *g, model *m, weft_buffer **out) {
@@ -575,7 +598,7 @@ int main(int argc, char **argv) {
       GPU_TEST(test_codes),         GPU_SLOW_TEST(test_code_variants),
       GPU_TEST(test_float_weights), GPU_TEST(test_parts),
       GPU_TEST(test_rounded),       GPU_TEST(test_dense_weights),
-      GPU_TEST(test_packing_fails),
+      GPU_TEST(test_layouts),       GPU_TEST(test_packing_fails),
   };
   const size_t count = sizeof tests / sizeof *tests;
   if (argc < 3) return gpu_main(argc, argv, tests, count);

@@ -12,11 +12,14 @@ export interface GpuFacts {
 /** What a session can be told to do without, and the facts that are 0 then, by their place. */
 const removable = {
   "shader-f16": [1],
-  subgroups: [2, 3, 6, 19],
+  subgroups: [2, 3, 6, 21],
   "subgroup-size-control": [3],
   "packed-dot": [4],
-  "subgroup-matrix": [6, 19],
+  "subgroup-matrix": [6, 21],
   immediates: [9],
+  /** Of workgroup memory; without the linear layout, the swizzled one is tried first. */
+  swizzle: [19],
+  linear: [20],
 };
 export type GpuFeature = keyof typeof removable;
 
@@ -139,6 +142,8 @@ export async function describeDevice(
     limits.maxStorageBuffersPerShaderStage,
     inSixteens(limits.maxBufferSize),
     inSixteens(limits.maxStorageBufferBindingSize),
+    true, // both layouts of workgroup memory: swizzled and linear
+    true,
     matrices.length,
   ];
   for (const { componentType, resultComponentType, M, N, K } of matrices)
