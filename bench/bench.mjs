@@ -42,6 +42,7 @@ const GROUPS = [
   ["minilm", 2, true],
   ["minilm-q8", 1.5, true],
   ["decoder", 3, true],
+  ["webgpu", 3, false],
   ["host", 3, false],
   ["creation", 0, false],
   ["sizes", 0, false],

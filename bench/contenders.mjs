@@ -1,74 +1,12 @@
 // contenders.mjs - who runs a model: Weft in wasm, onnxruntime-web, and behind native.py native
-// onnxruntime and native Weft. All take inputs from one description, so that they run the same.
-//
-// Inputs: { name: [type, dims, fill] }, type "f32" or "i64"; fill: a number, "wave" (sines) or
-// "ids" (varied numbers from 1000 to 20999, or below `fill.below`).
+// onnxruntime and native Weft. All take inputs from one description (web_session.mjs), so that they
+// run the same.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import * as ort from "onnxruntime-web"; // in Node its entry /wasm has one thread only
 import * as weft from "../web/dist/wasm.js";
-
-const size = (dims) => dims.reduce((a, b) => a * b, 1);
-
-/** The same numbers as fill() of native.py. */
-function makeTensor(Tensor, [type, dims, fill]) {
-  const length = size(dims);
-  if (type === "i64") {
-    const of = fill === "ids" ? (i) => 1000n + ((BigInt(i) * 7919n) % 20000n) : () => BigInt(fill);
-    return new Tensor(
-      "int64",
-      BigInt64Array.from({ length }, (_, i) => of(i)),
-      dims,
-    );
-  }
-  const of = fill === "wave" ? (i) => Math.sin(i) : () => fill;
-  return new Tensor(
-    "float32",
-    Float32Array.from({ length }, (_, i) => of(i)),
-    dims,
-  );
-}
-
-/** A session in this process. */
-class Web {
-  constructor(session, Tensor) {
-    this.session = session;
-    this.Tensor = Tensor;
-  }
-
-  feed(inputs) {
-    this.feeds = Object.fromEntries(
-      Object.entries(inputs).map(([name, input]) => [name, makeTensor(this.Tensor, input)]),
-    );
-  }
-
-  async run(times = 1) {
-    for (let i = 0; i < times; i++) this.outputs = await this.session.run(this.feeds);
-  }
-
-  /** So many tokens, one after the other: caches that come out go in again. */
-  async decode(tokens) {
-    for (let i = 0; i < tokens; i++) {
-      await this.run();
-      for (const name of Object.keys(this.outputs))
-        if (name.startsWith("present"))
-          this.feeds[name.replace("present", "past_key_values")] = this.outputs[name];
-      const { dims } = this.feeds.attention_mask;
-      const longer = ["i64", [1, dims[1] + 1], 1];
-      this.feeds.attention_mask = makeTensor(this.Tensor, longer);
-    }
-  }
-
-  async answer() {
-    await this.run();
-    return Object.values(this.outputs)[0].data;
-  }
-
-  release() {
-    return this.session.release();
-  }
-}
+import { WebSession } from "./web_session.mjs";
 
 /** ort.env and weft.env are of one kind each: a process works with one number of threads. */
 export function useThreads(threads) {
@@ -83,12 +21,15 @@ export async function openWeft(model, { tier = "b", ...extra } = {}) {
   const session = await weft.InferenceSession.create(model, extra);
   if (session.runtime.tier !== tier)
     throw new Error(`tier ${session.runtime.tier} instead of ${tier}`);
-  return new Web(session, weft.Tensor);
+  return new WebSession(session, weft.Tensor);
 }
 
 export async function openPeer(model, extra = {}) {
   const options = { executionProviders: ["wasm"], ...extra };
-  return new Web(await ort.InferenceSession.create(readFileSync(model), options), ort.Tensor);
+  return new WebSession(
+    await ort.InferenceSession.create(readFileSync(model), options),
+    ort.Tensor,
+  );
 }
 
 /** A session in a Python process, which answers one line of JSON for each line. */

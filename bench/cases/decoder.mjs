@@ -3,14 +3,14 @@
 import { feedAll, openAll, openWeft, releaseAll, usual, worksOf } from "../contenders.mjs";
 import { ms, perSecond, speedup, takeTurns } from "../measure.mjs";
 
-const LAYERS = 12;
+export const LAYERS = 12;
 const KV_HEADS = 4;
 const HEAD_SIZE = 64;
-const PROMPT = 256;
+export const PROMPT = 256;
 const LONG = 4096;
 
 /** `tokens` more on top of `past` that are cached. */
-function inputsOf(tokens, past) {
+export function decoderInputs(tokens, past) {
   const inputs = {
     input_ids: ["i64", [1, tokens], "ids"],
     attention_mask: ["i64", [1, past + tokens], 1],
@@ -25,7 +25,7 @@ function inputsOf(tokens, past) {
 /** Prefill of 256 tokens: the same each time. */
 async function prefill(options, rows, contenders) {
   const { threads, seconds } = options;
-  await feedAll(contenders, inputsOf(PROMPT, 0));
+  await feedAll(contenders, decoderInputs(PROMPT, 0));
   const works = worksOf(contenders, (contender) => contender.run());
   const runs = await takeTurns(works, seconds, { warmUp: 1 });
   const show = perSecond(PROMPT, "tok/s");
@@ -55,7 +55,7 @@ async function prefill(options, rows, contenders) {
 /** Decoding after 256 tokens; what is cached grows from turn to turn, for all alike. */
 async function decode(options, rows, contenders) {
   const { threads, seconds } = options;
-  await feedAll(contenders, inputsOf(1, PROMPT));
+  await feedAll(contenders, decoderInputs(1, PROMPT));
   const burst = 4;
   const works = worksOf(contenders, (contender) => contender.decode(burst));
   const runs = await takeTurns(works, seconds, { burst, warmUp: 2 });
@@ -78,7 +78,7 @@ function attentionMs(profile) {
 /** The time of a token and of its attention, on so many cached ones. */
 async function atContext(options, past, tokens) {
   const contender = await openWeft(options.decoder, { enableProfiling: true });
-  contender.feed(inputsOf(1, past));
+  contender.feed(decoderInputs(1, past));
   await contender.decode(4);
   let total = Infinity;
   let attention = Infinity;
@@ -111,7 +111,7 @@ async function longContext(options, rows) {
 /** The same decode between peers at 4,096: caches copied by those that copy. */
 async function longDecode(options, rows) {
   const contenders = await openAll(["weft-native", "ort-native"], options.decoder, options);
-  await feedAll(contenders, inputsOf(1, LONG));
+  await feedAll(contenders, decoderInputs(1, LONG));
   const burst = 4;
   const works = worksOf(contenders, (contender) => contender.decode(burst));
   const runs = await takeTurns(works, options.seconds / 2, { burst });

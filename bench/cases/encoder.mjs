@@ -4,7 +4,7 @@ import { ms, takeTurns } from "../measure.mjs";
 
 const SHAPES = ["1x16", "1x128", "8x128", "1x512"];
 
-const inputsOf = (batch, tokens) => ({
+export const encoderInputs = (batch, tokens) => ({
   input_ids: ["i64", [batch, tokens], "ids"],
   attention_mask: ["i64", [batch, tokens], 1],
   token_type_ids: ["i64", [batch, tokens], 0],
@@ -17,7 +17,7 @@ async function compare(options, rows, { work, model, names, bound, goal }) {
   const result = {};
   for (const shape of SHAPES) {
     const [batch, tokens] = shape.split("x").map(Number);
-    await feedAll(contenders, inputsOf(batch, tokens));
+    await feedAll(contenders, encoderInputs(batch, tokens));
     const apart = await difference(contenders, bound);
     const works = worksOf(contenders, (contender) => contender.run());
     const runs = await takeTurns(works, seconds);

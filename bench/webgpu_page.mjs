@@ -1,0 +1,69 @@
+// webgpu_page.mjs - the part of the WebGPU benchmarks that runs in a page: Weft and onnxruntime-web's
+// `webgpu` provider in one browser, on one adapter. cases/webgpu.mjs drives it.
+import * as ort from "/onnxruntime-web/ort.webgpu.bundle.min.mjs";
+import * as weft from "/weft-web/webgpu.js";
+import { takeTurns } from "/bench/measure.mjs";
+import { WebSession } from "/bench/web_session.mjs";
+
+ort.env.wasm.wasmPaths = "/onnxruntime-web/";
+for (const { env } of [ort, weft]) {
+  env.wasm.numThreads = 1;
+  env.logLevel = "error";
+}
+
+const contenders = { weft, "ort-web": ort };
+
+async function download(path) {
+  return new Uint8Array(await (await fetch(path)).arrayBuffer());
+}
+
+/** `onGpu`: outputs that stay there. Creation takes in the wasm, the device and the kernels. */
+async function open(name, bytes, onGpu) {
+  const { InferenceSession, Tensor } = contenders[name];
+  const session = await InferenceSession.create(bytes, {
+    executionProviders: ["webgpu"],
+    preferredOutputLocation: Object.fromEntries(onGpu.map((output) => [output, "gpu-buffer"])),
+  });
+  return new WebSession(session, Tensor);
+}
+
+/** Milliseconds of creation and of the first runs, in a page that has done nothing before. */
+export async function start(name, path, { inputs, onGpu }) {
+  const bytes = await download(path);
+  const before = performance.now();
+  const session = await open(name, bytes, onGpu);
+  const times = [performance.now() - before];
+  session.feed(inputs);
+  for (let i = 0; i < 4; i++) {
+    const start = performance.now();
+    await session.run();
+    times.push(performance.now() - start);
+  }
+  const [create, first, ...warm] = times;
+  return { create, first, warm: Math.min(...warm) };
+}
+
+/** Both in turn on each of the works { inputs, decode }, after a look whether they agree. */
+export async function compare(path, works, { onGpu, seconds, bound }) {
+  const bytes = await download(path);
+  const sessions = {};
+  for (const name of Object.keys(contenders)) sessions[name] = await open(name, bytes, onGpu);
+  const results = [];
+  for (const { inputs, decode } of works) {
+    for (const session of Object.values(sessions)) session.feed(inputs);
+    const difference = await largestDifference(sessions, bound);
+    const act = (session) => (decode ? session.decode(decode) : session.run());
+    const turns = Object.entries(sessions).map(([name, session]) => [name, () => act(session)]);
+    const runs = await takeTurns(Object.fromEntries(turns), seconds, { burst: decode ?? 1 });
+    results.push({ difference, runs });
+  }
+  return { results, adapter: sessions.weft.session.runtime.gpu };
+}
+
+async function largestDifference(sessions, bound) {
+  const [own, peer] = [await sessions.weft.answer(), await sessions["ort-web"].answer()];
+  const largest = peer.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const worst = own.reduce((most, value, i) => Math.max(most, Math.abs(value - peer[i])), 0);
+  if (!(worst <= bound * largest)) throw new Error(`the answers differ by ${worst} of ${largest}`);
+  return worst / largest;
+}
