@@ -13,11 +13,13 @@ static const weft_gpu_device *gpu_of(const weft_device *device) {
   return (const weft_gpu_device *)(const void *)device;
 }
 
-/* A copy to the host that is under way. */
+/* A copy to the host that is under way. Copies are of whole words: the bytes of an array that ends
+ * between two come by way of `staging`, which stays for the next one in this place. */
 struct weft_gpu_read {
   weft_gpu_id id;
-  uint8_t *to, *staging; /* staging: where the copy has bytes past the array's end; or NULL */
-  uint64_t bytes;
+  uint8_t *to, *staging;
+  uint64_t bytes, staging_bytes;
+  bool staged;
 };
 
 /* ---- the GPU that sessions share ------------------------------------------------------------- */
@@ -257,25 +259,30 @@ static weft_status upload(const weft_gpu_device *gpu, const weft_execution *exec
                      weft_array_data(execution, from), array_bytes(from), error);
 }
 
+static weft_status ensure_staging(const weft_gpu_device *gpu, struct weft_gpu_read *read,
+                                  uint64_t bytes, weft_error *error) {
+  if (bytes <= read->staging_bytes) return WEFT_OK;
+  weft_heap_release(gpu->heap, read->staging, read->staging_bytes);
+  read->staging = weft_heap_allocate(gpu->heap, bytes);
+  read->staging_bytes = read->staging ? bytes : 0;
+  return read->staging ? WEFT_OK : weft_heap_fail(gpu->heap, bytes, "a read-back", error);
+}
+
 static weft_status start_read(weft_gpu_device *gpu, weft_memory memory, uint64_t offset,
                               uint8_t *to, uint64_t bytes, weft_error *error) {
   if (gpu->read_count == gpu->read_room)
     return weft_fail(error, WEFT_LIMIT_EXCEEDED, "more than %u read-backs at once", gpu->read_room);
   struct weft_gpu_read *read = &gpu->reads[gpu->read_count];
-  *read = (struct weft_gpu_read){.to = to, .bytes = bytes};
   uint64_t length = weft_align_up(bytes, 4);
-  if (length != bytes) {
-    read->staging = weft_heap_allocate(gpu->heap, length);
-    if (!read->staging) return weft_heap_fail(gpu->heap, length, "a read-back", error);
-  }
+  read->to = to;
+  read->bytes = bytes;
+  read->staged = length != bytes;
+  if (read->staged) WEFT_TRY(ensure_staging(gpu, read, length, error));
   weft_gpu_driver *driver = gpu->gpu->driver;
-  weft_status status = driver->read(driver, memory, offset, length,
-                                    read->staging ? read->staging : to, &read->id, error);
-  if (status == WEFT_OK)
-    gpu->read_count++;
-  else
-    weft_heap_release(gpu->heap, read->staging, length);
-  return status;
+  WEFT_TRY(driver->read(driver, memory, offset, length, read->staged ? read->staging : to,
+                        &read->id, error));
+  gpu->read_count++;
+  return WEFT_OK;
 }
 
 static weft_status download(weft_gpu_device *gpu, const weft_execution *execution,
@@ -287,16 +294,10 @@ static weft_status download(weft_gpu_device *gpu, const weft_execution *executio
                     weft_array_data(execution, to), array_bytes(from), error);
 }
 
-static void end_read(weft_gpu_device *gpu, struct weft_gpu_read *read, bool done) {
-  if (read->staging && done) memcpy(read->to, read->staging, (size_t)read->bytes);
-  weft_heap_release(gpu->heap, read->staging, weft_align_up(read->bytes, 4));
-}
-
 static void drop_reads(weft_gpu_device *gpu) {
   for (; gpu->read_count > 0; gpu->read_count--) {
     struct weft_gpu_read *read = &gpu->reads[gpu->read_count - 1];
     gpu->gpu->driver->read_drop(gpu->gpu->driver, read->id);
-    end_read(gpu, read, false);
   }
 }
 
@@ -307,8 +308,8 @@ static weft_status finish_reads(weft_gpu_device *gpu, weft_error *error) {
     weft_status status = gpu->gpu->driver->read_state(gpu->gpu->driver, read->id, error);
     if (status == WEFT_PENDING) return status;
     gpu->read_count--;
-    end_read(gpu, read, status == WEFT_OK);
     if (status != WEFT_OK) return status;
+    if (read->staged) memcpy(read->to, read->staging, (size_t)read->bytes);
   }
   return WEFT_OK;
 }
@@ -512,6 +513,8 @@ static void gpu_close(weft_device *device) {
   drop_reads(gpu);
   weft_commands_release(gpu->commands);
   weft_heap_release(gpu->heap, gpu->commands, sizeof *gpu->commands);
+  for (uint32_t i = 0; i < gpu->read_room; i++)
+    weft_heap_release(gpu->heap, gpu->reads[i].staging, gpu->reads[i].staging_bytes);
   weft_heap_release(gpu->heap, gpu->reads, gpu->read_room * sizeof *gpu->reads);
   gpu->host->close(gpu->host);
   weft_gpu_release(&gpu->gpu);

@@ -6,7 +6,6 @@ weft_status weft_gpu_build_start(weft_gpu_build *build, const weft_gpu_device *g
   if (!step->state) {
     step->state = WEFT_ARENA_NEW(arena, weft_gpu_work);
     if (!step->state) return weft_arena_fail(arena, "a step on the GPU", error);
-    memset(step->state, 0, sizeof(weft_gpu_work));
   }
   *build = (weft_gpu_build){.gpu = gpu, .step = step, .work = step->state};
   build->shader.file = file;
