@@ -1,7 +1,7 @@
 /* gpu_tuner.c - does the tuner find what is fastest? For the shapes of MiniLM-L6 and of the decoder
- * of the speed goals it times every candidate by itself, in many rounds, so that the best is known;
- * then it compares the guess, and what the tuner takes in its modes `fast` and `full`, with that,
- * and says how long compiling, tuning and a start from kept text take.
+ * of the speed goals it compiles every candidate, then times each by itself, in many rounds, so
+ * that the best is known; and compares the guess, and what the tuner takes in its modes `fast` and
+ * `full`, with that. It says how long compiling, tuning and a start from kept text take.
  *
  *     build/native/tests/bench_gpu_tuner [ADAPTER]                                    natively
  *     build/lavapipe/node tests/gpu/run-wasm.mjs build/wasm-b/tests/bench_gpu_tuner   on Dawn
@@ -167,13 +167,20 @@ enum { COPIES_MAX = 256, ROUND_NS = 15000000, ROUNDS = 12 };
 
 typedef struct candidate {
   weft_step step;
-  uint32_t copies; /* in one submit */
+  uint32_t copies; /* in one submit; 0: it does not run here */
   uint64_t compile_ns, best_ns;
 } candidate;
 
-static weft_tune_entry *entry_of(const gpu_bench *g) {
-  const weft_tuner *tuner = g->gpu->tuner;
-  return tuner->asked == WEFT_TUNE_NONE ? NULL : &tuner->entries[tuner->asked];
+typedef struct tested {
+  const shape *shape;
+  work *work;
+  uint32_t entry, count;
+  candidate list[CANDIDATES_MAX];
+  uint64_t best_ns;
+} tested;
+
+static weft_tune_entry *entry_of(const tested *t) {
+  return &t->work->run.g->gpu->tuner->entries[t->entry];
 }
 
 static bool wait_for_kernels(gpu_bench *g) {
@@ -197,10 +204,53 @@ static bool prepare_candidate(work *w, candidate *c) {
   if (device->prepare(device, &c->step, &g->cpu.arena, error) != WEFT_OK) return false;
   if (!wait_for_kernels(g)) return false;
   c->compile_ns = weft_now_ns(g->cpu.runtime) - started;
+  c->copies = 1;
   if (c->step.scratch_bytes == 0) return true;
   c->step.scratch_slot = ++w->run.array_count;
   weft_memory *scratch = &w->run.memories[c->step.scratch_slot];
   return CHECK_OK(device->memory_open(device, c->step.scratch_bytes, scratch, error), error);
+}
+
+static void print_variant(const gpu_bench *g, const weft_tune_entry *entry, uint32_t i) {
+  const uint32_t *words = entry->words;
+  weft_matmul_shape shape = {.m = words[0],
+                             .n = words[1],
+                             .k = words[2],
+                             .batches = words[3],
+                             .bits = words[4] & 255,
+                             .block = words[5],
+                             .f16 = words[6] == WEFT_F16,
+                             .rounded = words[4] >> 8};
+  weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
+  if (strcmp(entry->family, "matmul") != 0) return;
+  weft_matmul_variants(g->gpu->facts, &shape, variants);
+  const weft_matmul_variant *v = &variants[i];
+  check_print(", %ux%u lanes of %ux%u, k %u, strip %u, %u parts%s%s%s", v->wx, v->wy, v->rows,
+              v->quads, v->tile_k, v->strip, v->splits, v->swizzle ? ", swizzled" : "",
+              v->f16 ? ", f16" : "", v->subgroups ? ", subgroups" : "");
+}
+
+/* Compiles every candidate by itself; answers the time of all. */
+static uint64_t compile_all(gpu_bench *g, const shape *s, tested *t) {
+  weft_tuner *tuner = g->gpu->tuner;
+  uint64_t sum = 0;
+  tuner->asked = WEFT_TUNE_NONE;
+  *t = (tested){.shape = s, .work = work_open(g, s), .count = 1};
+  prepare_candidate(t->work, &t->list[0]);
+  if (!CHECK(tuner->asked != WEFT_TUNE_NONE)) return 0;
+  t->entry = tuner->asked;
+  t->count = entry_of(t)->candidates;
+  check_print("%s: %u candidates\n", s->name, t->count);
+  for (uint32_t i = 0; i < t->count; i++) {
+    entry_of(t)->choice = i;
+    if (i > 0) prepare_candidate(t->work, &t->list[i]);
+    sum += t->list[i].compile_ns;
+    check_print("  %u: compiled in %u ms", i, (unsigned)(t->list[i].compile_ns / 1000000));
+    print_variant(g, entry_of(t), i);
+    check_print("\n");
+  }
+  entry_of(t)->choice = entry_of(t)->prior;
+  return sum;
 }
 
 static uint64_t time_candidate(work *w, const candidate *c) {
@@ -222,169 +272,118 @@ static uint64_t time_candidate(work *w, const candidate *c) {
 }
 
 static void calibrate(work *w, candidate *c) {
-  c->copies = 1;
   time_candidate(w, c);
   while (c->copies < COPIES_MAX && time_candidate(w, c) * c->copies < ROUND_NS) c->copies *= 2;
 }
 
 /* All candidates' times: the least of many rounds, each of which takes every one. Those that are
  * far behind have fewer. */
-static uint32_t time_all(work *w, candidate *list) {
+static void time_all(tested *t) {
   uint64_t best = UINT64_MAX;
-  prepare_candidate(w, &list[0]);
-  weft_tune_entry *entry = entry_of(w->run.g);
-  uint32_t count = entry && entry->candidates < CANDIDATES_MAX ? entry->candidates : 1;
-  for (uint32_t i = 1; i < count; i++) {
-    entry->choice = i;
-    if (!prepare_candidate(w, &list[i])) list[i].copies = 0;
-  }
-  for (uint32_t i = 0; i < count; i++) calibrate(w, &list[i]);
+  for (uint32_t i = 0; i < t->count; i++)
+    if (t->list[i].copies) calibrate(t->work, &t->list[i]);
   for (uint32_t round = 0; round < ROUNDS; round++)
-    for (uint32_t i = 0; i < count; i++) {
-      candidate *c = &list[i];
-      if (round > 1 && c->best_ns > best + best / 2) continue;
-      uint64_t ns = time_candidate(w, c);
+    for (uint32_t i = 0; i < t->count; i++) {
+      candidate *c = &t->list[i];
+      if (!c->copies || (round > 1 && c->best_ns > best + best / 2)) continue;
+      uint64_t ns = time_candidate(t->work, c);
       if (round == 0 || ns < c->best_ns) c->best_ns = ns;
       if (ns < best) best = ns;
     }
-  if (entry) entry->choice = 0;
-  return count;
+  t->best_ns = best;
+  check_print("%s:\n", t->shape->name);
+  for (uint32_t i = 0; i < t->count; i++)
+    check_print("  %u: %u us\n", i, (unsigned)(t->list[i].best_ns / 1000));
 }
 
 /* ---- the tuner ------------------------------------------------------------------------------- */
 
-typedef struct tuned {
-  uint32_t choice;
-  uint64_t wall_ns;
-} tuned;
-
-static tuned tune(gpu_bench *g, const shape *s, weft_tune mode) {
-  tuned result = {0};
-  work *w = work_open(g, s);
+/* Its choices are made anew, as in a session of its own; the kernels are compiled already. Answers
+ * the chosen one's time against the best. */
+static double tune(const tested *t, weft_tune mode, const char *name) {
+  work *w = t->work;
+  gpu_bench *g = w->run.g;
   weft_gpu_device *gpu = (weft_gpu_device *)(void *)g->device;
+  weft_tuner *tuner = g->gpu->tuner;
+  weft_tune_entry *entry = entry_of(t);
+  entry->measured = false;
   gpu->tune = mode;
+  tuner->spender = NULL;
   weft_plan plan = {.steps = w->run.steps, .step_count = 1, .pool_count = GPU_ARRAYS};
   weft_execution execution = {
       .runtime = g->cpu.runtime, .plan = &plan, .bases = w->run.bases, .memories = w->run.memories};
-  uint64_t started = weft_now_ns(g->cpu.runtime);
   weft_status status = g->device->tune(g->device, &execution, &g->cpu.error);
   while (status == WEFT_PENDING) {
     g->device->poll(g->device, true, &g->cpu.error);
     status = g->device->tune(g->device, &execution, &g->cpu.error);
   }
   CHECK_OK(status, &g->cpu.error);
-  result.wall_ns = weft_now_ns(g->cpu.runtime) - started;
-  if (entry_of(g)) result.choice = entry_of(g)->choice;
-  gpu_end(&w->run);
-  return result;
+  double ratio = (double)t->list[entry->choice].best_ns / (double)t->best_ns;
+  check_print(", %s %u: %.3g in %u ms (%u on the GPU)", name, entry->choice, ratio,
+              (unsigned)(tuner->wall_ns / 1000000), (unsigned)(tuner->gpu_ns / 1000000));
+  return ratio;
 }
 
 /* ---- report ---------------------------------------------------------------------------------- */
 
-static void print_variant(const gpu_bench *g, const weft_tune_entry *entry, uint32_t i) {
-  const uint32_t *words = entry->words;
-  weft_matmul_shape shape = {.m = words[0],
-                             .n = words[1],
-                             .k = words[2],
-                             .batches = words[3],
-                             .bits = words[4] & 255,
-                             .block = words[5],
-                             .f16 = words[6] == WEFT_F16,
-                             .rounded = words[4] >> 8};
-  weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
-  if (strcmp(entry->family, "matmul") != 0) return;
-  weft_matmul_variants(g->gpu->facts, &shape, variants);
-  const weft_matmul_variant *v = &variants[i];
-  check_print(", %ux%u lanes of %ux%u, k %u, strip %u, %u parts%s%s%s", v->wx, v->wy, v->rows,
-              v->quads, v->tile_k, v->strip, v->splits, v->swizzle ? ", swizzled" : "",
-              v->f16 ? ", f16" : "", v->subgroups ? ", subgroups" : "");
-}
+enum { BEST, GUESS, FAST, FULL, SUMS };
 
-static void print_all(const gpu_bench *g, const candidate *list, uint32_t count) {
-  for (uint32_t i = 0; i < count && entry_of(g); i++) {
-    check_print("  %u: %u us, compiled in %u ms", i, (unsigned)(list[i].best_ns / 1000),
-                (unsigned)(list[i].compile_ns / 1000000));
-    print_variant(g, entry_of(g), i);
-    check_print("\n");
+static void compare(tested *t, double sums[SUMS], double worst[SUMS]) {
+  const weft_tuner *tuner = t->work->run.g->gpu->tuner;
+  static uint64_t took[SUMS];
+  double ratios[SUMS] = {1, 0, 0, 0}, best = (double)t->best_ns;
+  time_all(t);
+  best = (double)t->best_ns;
+  ratios[GUESS] = (double)t->list[entry_of(t)->prior].best_ns / best;
+  check_print("  guess %.3g", ratios[GUESS]);
+  ratios[FAST] = tune(t, WEFT_TUNE_FAST, "fast");
+  took[FAST] += tuner->gpu_ns;
+  ratios[FULL] = tune(t, WEFT_TUNE_FULL, "full");
+  took[FULL] += tuner->gpu_ns;
+  check_print("; so far fast %u ms, full %u ms\n", (unsigned)(took[FAST] / 1000000),
+              (unsigned)(took[FULL] / 1000000));
+  for (uint32_t i = 0; i < SUMS; i++) {
+    sums[i] += ratios[i] * best;
+    if (ratios[i] > worst[i]) worst[i] = ratios[i];
   }
 }
 
-typedef struct totals {
-  uint64_t best, guess, fast, full, compile; /* ns */
-  uint64_t fast_wall, full_wall;
-  double worst_fast, worst_full;
-} totals;
-
-static double ratio(uint64_t a, uint64_t b) {
-  return b ? (double)a / (double)b : 0;
-}
-
-static void add_up(totals *t, const candidate *list, uint32_t count, tuned fast, tuned full) {
-  uint64_t best = UINT64_MAX;
-  for (uint32_t i = 0; i < count; i++) {
-    if (list[i].best_ns < best) best = list[i].best_ns;
-    t->compile += list[i].compile_ns;
-  }
-  uint64_t guess = list[0].best_ns, a = list[fast.choice].best_ns, b = list[full.choice].best_ns;
-  check_print("  best %u us; guess %.3g, fast %u: %.3g in %u ms, full %u: %.3g in %u ms\n",
-              (unsigned)(best / 1000), ratio(guess, best), fast.choice, ratio(a, best),
-              (unsigned)(fast.wall_ns / 1000000), full.choice, ratio(b, best),
-              (unsigned)(full.wall_ns / 1000000));
-  t->best += best, t->guess += guess, t->fast += a, t->full += b;
-  t->fast_wall += fast.wall_ns, t->full_wall += full.wall_ns;
-  if (ratio(a, best) > t->worst_fast) t->worst_fast = ratio(a, best);
-  if (ratio(b, best) > t->worst_full) t->worst_full = ratio(b, best);
-}
-
-static void compare(gpu_bench *all, gpu_bench *fast, gpu_bench *full, const shape *s, totals *t) {
-  candidate *list = calloc(CANDIDATES_MAX, sizeof *list);
-  work *w = work_open(all, s);
-  all->gpu->tuner->asked = WEFT_TUNE_NONE;
-  uint32_t count = time_all(w, list);
-  check_print("%s: %u candidates\n", s->name, count);
-  print_all(all, list, count);
-  tuned by_fast = tune(fast, s, WEFT_TUNE_FAST), by_full = tune(full, s, WEFT_TUNE_FULL);
-  add_up(t, list, count, by_fast, by_full);
-  gpu_end(&w->run);
-  free(list);
-}
-
-/* Reading what was kept, and all steps by it: their kernels are compiled. */
-static void cached_start(gpu_bench *g) {
+/* Reading what was kept, and preparing all steps by it. */
+static void start_again(gpu_bench *g, const tested *list, uint32_t count) {
   static char lines[1 << 16];
   weft_text text = {.buffer = lines, .size = sizeof lines};
   weft_tuner_write(g->gpu, &text);
   g->gpu->tuner->count = 0;
   uint64_t started = weft_now_ns(g->cpu.runtime);
   CHECK_OK(weft_tuner_read(g->gpu, lines, text.length, &g->cpu.error), &g->cpu.error);
-  uint64_t read = weft_now_ns(g->cpu.runtime) - started, prepared = 0;
-  for (uint32_t i = 0; i < SHAPES; i++) {
-    if (!is_wanted(&shapes[i])) continue;
-    work *w = work_open(g, &shapes[i]);
-    started = weft_now_ns(g->cpu.runtime);
-    CHECK_OK(g->device->prepare(g->device, w->step, &g->cpu.arena, &g->cpu.error), &g->cpu.error);
-    prepared += weft_now_ns(g->cpu.runtime) - started;
-    gpu_end(&w->run);
+  uint64_t read = weft_now_ns(g->cpu.runtime);
+  for (uint32_t i = 0; i < count; i++) {
+    weft_step step = *list[i].work->step;
+    CHECK_OK(g->device->prepare(g->device, &step, &g->cpu.arena, &g->cpu.error), &g->cpu.error);
   }
-  check_print("kept: %u bytes, read in %u us; all steps prepared in %u us\n", (unsigned)text.length,
-              (unsigned)(read / 1000), (unsigned)(prepared / 1000));
+  check_print("start from what was kept: %u bytes read in %u us, all steps prepared in %u us\n",
+              (unsigned)text.length, (unsigned)((read - started) / 1000),
+              (unsigned)((weft_now_ns(g->cpu.runtime) - read) / 1000));
 }
 
 int main(int argc, char **argv) {
-  gpu_bench *g = calloc(3, sizeof *g);
-  for (uint32_t i = 0; i < 3; i++)
-    if (!gpu_open(&g[i], gpu_adapter(argc, argv), &gpu_variants[1])) return check_result();
-  totals t = {0};
+  gpu_bench *g = calloc(1, sizeof *g);
+  tested *list = calloc(SHAPES, sizeof *list);
+  uint32_t count = 0;
+  uint64_t compiled = 0;
+  double sums[SUMS] = {0}, worst[SUMS] = {0};
+  if (!gpu_open(g, gpu_adapter(argc, argv), &gpu_variants[1])) return check_result();
   for (uint32_t i = 0; i < SHAPES; i++)
-    if (is_wanted(&shapes[i])) compare(&g[0], &g[1], &g[2], &shapes[i], &t);
-  check_print("all: guess %.3g of the best, fast %.3g (worst %.3g), full %.3g (worst %.3g)\n",
-              ratio(t.guess, t.best), ratio(t.fast, t.best), t.worst_fast, ratio(t.full, t.best),
-              t.worst_full);
-  check_print("compiled for %u ms, one by one; fast took %u ms, full %u ms\n",
-              (unsigned)(t.compile / 1000000), (unsigned)(t.fast_wall / 1000000),
-              (unsigned)(t.full_wall / 1000000));
-  cached_start(&g[2]);
-  for (uint32_t i = 0; i < 3; i++) gpu_close(&g[i]);
+    if (is_wanted(&shapes[i])) compiled += compile_all(g, &shapes[i], &list[count++]);
+  check_print("compiled in %u ms; measuring\n", (unsigned)(compiled / 1000000));
+  for (uint32_t i = 0; i < count; i++) compare(&list[i], sums, worst);
+  check_print("all: guess %.3g of the best, fast %.3g (at worst %.3g), full %.3g (at worst %.3g)\n",
+              sums[GUESS] / sums[BEST], sums[FAST] / sums[BEST], worst[FAST],
+              sums[FULL] / sums[BEST], worst[FULL]);
+  start_again(g, list, count);
+  for (uint32_t i = 0; i < count; i++) gpu_end(&list[i].work->run);
+  gpu_close(g);
+  free(list);
   free(g);
   return check_result();
 }

@@ -1,4 +1,5 @@
-# Writes OUTPUT, a C file with the shaders FILES: cmake -DOUTPUT=... -DFILES=a.wgsl;b.wgsl -P this.
+# Writes OUTPUT, a C file with the shaders FILES: cmake -DOUTPUT=... -DFILES=a.wgsl;b.wgsl
+# -DVARIANTS=a.c;b.c -P this. Their version changes with the contents of all of them.
 # Comments and indentation stay behind: a page downloads the rest.
 set(texts "")
 set(rows "")
@@ -17,6 +18,10 @@ foreach(file IN LISTS FILES)
   string(APPEND rows "  {\"${name}\", wgsl_${name}, sizeof wgsl_${name} - 1},\n")
 endforeach()
 file(REMOVE "${OUTPUT}.text")
+foreach(file IN LISTS VARIANTS)
+  file(READ "${file}" text)
+  string(APPEND all "${text}")
+endforeach()
 string(SHA1 version "${all}")
 string(SUBSTRING "${version}" 0 12 version)
 file(WRITE "${OUTPUT}" "/* The shaders of kernels/wgsl, by cmake/embed_wgsl.cmake. */

@@ -498,8 +498,8 @@ static weft_status gpu_tune(const weft_device *device, const weft_execution *exe
   if (mode == WEFT_TUNE_AUTO) mode = gpu->gpu->facts->is_software ? WEFT_TUNE_OFF : WEFT_TUNE_FAST;
   if (!execution) weft_tuner_stop(gpu);
   if (!execution || mode == WEFT_TUNE_OFF) return WEFT_OK;
-  weft_tune_options fast = {.budget_ns = 1000000000, .candidates = 6}, full = {0};
-  return weft_tuner_run(gpu, execution, mode == WEFT_TUNE_FAST ? &fast : &full, error);
+  weft_tune_options tuning = weft_tuner_options(gpu->gpu->facts, mode == WEFT_TUNE_FULL);
+  return weft_tuner_run(gpu, execution, &tuning, error);
 }
 
 /* Read-backs at once: outputs of a run. */
@@ -509,7 +509,7 @@ enum { SMALL_BYTES = 4096 };
 
 static void gpu_close(weft_device *device) {
   weft_gpu_device *gpu = (weft_gpu_device *)(void *)device;
-  weft_tuner_stop(gpu);
+  weft_tuner_leave(gpu);
   drop_reads(gpu);
   weft_commands_release(gpu->commands);
   weft_heap_release(gpu->heap, gpu->commands, sizeof *gpu->commands);

@@ -32,10 +32,16 @@ typedef struct weft_tuner weft_tuner;
 weft_status weft_tuner_open(weft_heap *heap, weft_tuner **out, weft_error *error);
 void weft_tuner_close(weft_tuner *tuner);
 
+/* Budgets are a session's: what its earlier calls took counts. 0: none. */
 typedef struct weft_tune_options {
-  uint64_t budget_ns;  /* of the clock on the wall, for all; 0: none */
+  uint64_t gpu_ns;     /* of measuring */
+  uint64_t wall_ns;    /* of the clock on the wall, compiling included */
   uint32_t candidates; /* of each class at most so many; 0: all */
+  uint32_t rounds;     /* the first of which warms up */
 } weft_tune_options;
+/* `full`: all variants, for as long as it takes. Else it ends after about a second of the GPU's
+ * time. */
+weft_tune_options weft_tuner_options(const weft_gpu_facts *facts, bool full);
 
 /* Measures every class of the plan that has no choice yet. WEFT_PENDING: call again, with the same
  * execution, whose memories the steps write. What is not done within the budget keeps its guess.
@@ -44,6 +50,8 @@ weft_status weft_tuner_run(weft_gpu_device *gpu, const weft_execution *execution
                            const weft_tune_options *options, weft_error *error);
 /* Ends a run of it that is pending. */
 void weft_tuner_stop(weft_gpu_device *gpu);
+/* The same when the session ends. */
+void weft_tuner_leave(weft_gpu_device *gpu);
 
 /* The choices as lines "family words... candidates choice nanoseconds", after a first line that
  * names the adapter, its features and the kernels; and back: WEFT_INVALID_DATA where that line is

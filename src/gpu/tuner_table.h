@@ -24,6 +24,9 @@ struct weft_tuner {
   uint32_t trying; /* gets the answer `trial` */
   uint32_t trial;
   struct weft_tuner_job *job; /* NULL: none runs */
+  /* The session that measured last; what its measuring took so far. */
+  const weft_gpu_device *spender;
+  uint64_t gpu_ns, wall_ns;
 };
 
 #define WEFT_TUNE_NONE UINT32_MAX

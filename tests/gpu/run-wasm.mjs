@@ -6,7 +6,7 @@
 // drivers. tools/lavapipe.sh makes a Node that finds a GPU everywhere.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { argv, exit, stdout } from "node:process";
+import { argv, env, exit, stdout } from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { create } from "webgpu";
 import { GpuGlue } from "../../web/src/gpu.ts";
@@ -27,9 +27,12 @@ await open();
 console.log(`on ${facts.texts.filter(Boolean).join(", ")}: ${[...device.features].join()}`);
 
 const decoder = new TextDecoder();
+const encoder = new TextEncoder();
 
 async function run(file) {
   let memory;
+  const textAt = (at, length) =>
+    decoder.decode(new Uint8Array(memory.buffer, Number(at), Number(length)).slice());
   const glue = new GpuGlue(() => memory);
   const poll = async (handle, wait) => {
     if (wait) await Promise.race([glue.settled(Number(handle)), setTimeout(WAIT_MS)]);
@@ -47,13 +50,15 @@ async function run(file) {
     weft: { now_ms: () => performance.now(), may_sleep: () => 1 },
     weft_gpu: { ...glue.imports, poll: new WebAssembly.Suspending(poll) },
     test: {
-      print: (at, length) =>
-        stdout.write(
-          decoder.decode(new Uint8Array(memory.buffer, Number(at), Number(length)).slice()),
-        ),
+      print: (at, length) => stdout.write(textAt(at, length)),
       open_gpu: new WebAssembly.Suspending(openGpu),
       lose_gpu: loseGpu,
-      runs_all: () => (process.env.WEFT_GPU_FULL ? 1 : 0),
+      getenv: (name, length, to, size) => {
+        const value = encoder.encode(`${env[textAt(name, length)] ?? ""}\0`);
+        if (value.length < 2 || value.length > Number(size)) return 0;
+        new Uint8Array(memory.buffer, Number(to), value.length).set(value);
+        return 1;
+      },
     },
   });
   ({ memory } = instance.exports);
