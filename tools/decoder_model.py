@@ -8,7 +8,7 @@ alone, for tests and benchmarks.
 
 Spelling `genai`: node for node what the model builder of the PyPI package onnxruntime-genai 0.18
 writes (MatMulNBits, GroupQueryAttention, SkipSimplifiedLayerNormalization, ...), for its provider
-"cpu", or "webgpu" at flavour q4f16. Spelling `standard`: decoder_standard.py.
+"cpu", or "webgpu" at flavours f16 and q4f16. Spelling `standard`: decoder_standard.py.
 
 Inputs: input_ids [batch_size, sequence_length], attention_mask [batch_size, total_sequence_length],
 past_key_values.{layer}.key and .value [batch_size, kv_heads, past_sequence_length, head_size].
@@ -24,12 +24,11 @@ from onnx import helper
 
 import block_codes
 from decoder_standard import Standard
-from decoder_weights import BENCH, GEMMA, Config, Weights
+from decoder_weights import BENCH, FLAVOURS, GEMMA, Config, Weights
 from onnx_build import ELEMENT, Graph, save
 
 CONTRIB = "com.microsoft"
 BLOCK = 32
-FLAVOURS = ["f32", "int4", "int8", "q4f16"]
 OPTIONAL = ""  # an input or output left out
 
 
@@ -46,8 +45,7 @@ class Genai:
                  fused_qk_norm=None):
         self.config = config
         self.weights = Weights(config)
-        self.bits = {"f32": 0, "int4": 4, "int8": 8, "q4f16": 4}[flavour]
-        self.half = flavour == "q4f16"
+        self.bits, self.half = FLAVOURS[flavour]
         self.zero_points = zero_points
         self.accuracy_level = accuracy_level
         self.fused_qkv = fused_qkv
@@ -90,7 +88,7 @@ class Genai:
         """x [.., K] by the transposed weight [N, K]. `path`: /model/layers.0/mlp/gate_proj."""
         out = out or f"{path}/MatMul/output_0"
         if not self.bits:
-            right = self.g.weight(weight.T, dotted(path, "MatMul.weight"))
+            right = self.float_weight(weight.T, dotted(path, "MatMul.weight"))
             return self.g.node("MatMul", x, right, name=f"{path}/MatMul", out=out)
         tensors = self.block_weight(weight, path)
         attributes = {"K": weight.shape[1], "N": weight.shape[0], "bits": self.bits,
@@ -285,7 +283,7 @@ class Genai:
 
 def decoder(config, flavour="f32", spelling="genai", **options):
     """The ModelProto. Options: those of the spelling's class."""
-    if config.gemma and flavour == "q4f16":
+    if config.gemma and FLAVOURS[flavour][1]:
         raise ValueError("Gemma's layout at f16 is not written: the builder casts around its norms")
     kind = {"genai": Genai, "standard": Standard}[spelling]
     return kind(config, flavour, **options).model()

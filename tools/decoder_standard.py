@@ -11,7 +11,7 @@ import numpy as np
 from onnx import helper
 
 import block_codes
-from decoder_weights import LAYER, Weights
+from decoder_weights import FLAVOURS, LAYER, Weights
 from onnx_build import ELEMENT, Graph
 
 BLOCK = 32
@@ -24,8 +24,7 @@ class Standard:
     def __init__(self, config, flavour="f32", zero_points=False):
         self.config = config
         self.weights = Weights(config)
-        self.bits = {"f32": 0, "int4": 4, "int8": 8, "q4f16": 4}[flavour]
-        self.half = flavour == "q4f16"
+        self.bits, self.half = FLAVOURS[flavour]
         self.zero_points = zero_points
         self.g = Graph("main_graph", opset=21 if self.bits else 17)
 
@@ -85,7 +84,8 @@ class Standard:
     def linear(self, x, weight, out=None):
         """x [.., K] by the transposed weight [N, K]."""
         g = self.g
-        right = self.dequantized(weight) if self.bits else g.weight(weight.T, "onnx::MatMul")
+        right = self.dequantized(weight) if self.bits else \
+            g.weight(weight.T.astype(self.dtype), "onnx::MatMul")
         return g.MatMul(x, right, out=out)
 
     def dequantized(self, weight):

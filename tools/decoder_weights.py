@@ -10,6 +10,11 @@ import zlib
 import numpy as np
 
 
+# Bits of the codes of matrices (0: none), whether all other numbers are f16.
+FLAVOURS = {"f32": (0, False), "f16": (0, True), "int4": (4, False), "int8": (8, False),
+            "q4f16": (4, True)}
+
+
 @dataclasses.dataclass
 class Config:
     layers: int = 2

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a model's products with 8-bit weights, by onnxruntime's own quantiser.
+"""Writes a model with fewer bits, by onnxruntime's own tools: its products with 8-bit weights, or all
+of it as f16.
 
     tools/quantize_minilm.py MODEL.onnx OUT.onnx                  dynamic: DynamicQuantizeLinear,
                                                                   MatMulInteger, Cast, Mul
@@ -9,6 +10,7 @@
     tools/quantize_minilm.py MODEL.onnx OUT.onnx --qdq tokenizer.json
         QuantizeLinear and DequantizeLinear around each product, with scales of activations from the
         project's own text
+    tools/quantize_minilm.py MODEL.onnx OUT.onnx --f16            all but inputs and outputs
 """
 import argparse
 import logging
@@ -18,6 +20,7 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import (CalibrationDataReader, QuantFormat, QuantType,
                                       quantize_dynamic, quantize_static)
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
@@ -50,6 +53,11 @@ def products_of_activations(path):
             if node.op_type == "MatMul" and node.input[1] not in weights]
 
 
+def to_f16(model):
+    """As Transformers.js and Optimum publish models."""
+    return convert_float_to_float16(model, keep_io_types=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,12 +65,15 @@ def main():
     parser.add_argument("out", type=pathlib.Path, metavar="OUT.onnx")
     parser.add_argument("--per-channel", action="store_true", help="a scale for each column")
     parser.add_argument("--reduce-range", action="store_true", help="weights of 7 bits")
+    parser.add_argument("--f16", action="store_true", help="no 8-bit products, all as f16")
     parser.add_argument("--qdq", type=pathlib.Path, metavar="TOKENIZER")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # it recommends shape inference, which is of no use here
     common = {"per_channel": arguments.per_channel, "reduce_range": arguments.reduce_range,
               "weight_type": QuantType.QInt8}
-    if arguments.qdq:
+    if arguments.f16:
+        onnx.save(to_f16(onnx.load(arguments.model)), arguments.out)
+    elif arguments.qdq:
         quantize_static(arguments.model, arguments.out, Texts(arguments.qdq),
                         quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
                         op_types_to_quantize=["MatMul"],

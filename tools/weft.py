@@ -84,6 +84,10 @@ class _Binding(c.Structure):
     _fields_ = [("name", c.c_char_p), ("tensor", c.c_void_p)]
 
 
+class _GpuOptions(c.Structure):
+    _fields_ = [("adapter", c.c_char_p)]
+
+
 class _RunOptions(c.Structure):
     _fields_ = [("time_limit_ns", c.c_uint64)]
 
@@ -101,6 +105,8 @@ _FUNCTIONS = {
     "runtime_open": (c.c_int, [c.POINTER(_RuntimeOptions), _PP, _E]),
     "runtime_close": (None, [_PP]),
     "runtime_memory": (_MemoryUse, [_P]),
+    "gpu_open": (c.c_int, [_P, c.POINTER(_GpuOptions), _PP, _E]),
+    "gpu_close": (None, [_PP]),
     "model_options_default": (_ModelOptions, []),
     "model_open": (c.c_int, [_P, c.POINTER(_Source), c.POINTER(_ModelOptions), _PP, _E]),
     "model_close": (None, [_PP]),
@@ -121,12 +127,15 @@ _FUNCTIONS = {
     "tensor_dims": (c.POINTER(c.c_int64), [_P]),
     "tensor_data": (_P, [_P]),
     "tensor_bytes": (c.c_size_t, [_P]),
+    "tensor_fetch": (c.c_int, [_P, _E]),
     "session_options_default": (_SessionOptions, []),
     "session_open": (c.c_int, [_P, c.POINTER(_SessionOptions), _PP, _E]),
     "session_close": (None, [_PP]),
     "session_run": (c.c_int, [_P, c.POINTER(_RunOptions), c.POINTER(_Binding), c.c_size_t,
                               c.POINTER(_Binding), c.c_size_t, _E]),
     "session_resume": (c.c_int, [_P, _E]),
+    "session_poll": (c.c_int, [_P, c.c_bool, _E]),
+    "session_poll": (c.c_int, [_P, c.c_bool, _E]),
     "session_dump": (c.c_int, [_P, c.c_int, _WriteFn, _P, _E]),
     "pass_name": (c.c_char_p, [c.c_size_t]),
 }
@@ -193,6 +202,15 @@ class Runtime(_Handle):
     def memory(self):
         use = _lib.runtime_memory(self.pointer)
         return {"bytes": use.bytes, "bytes_peak": use.bytes_peak, "calls": use.calls}
+
+
+class Gpu(_Handle):
+    """`adapter`: a part of its name; "": the fastest."""
+
+    def __init__(self, runtime, adapter=""):
+        super().__init__(_lib.gpu_close)
+        options = _GpuOptions(adapter.encode() or None)
+        _check(_lib.gpu_open, runtime.pointer, c.byref(options), c.byref(self.pointer))
 
 
 class Model(_Handle):
@@ -273,13 +291,14 @@ class Model(_Handle):
 
 
 class Session(_Handle):
-    def __init__(self, model, disabled_passes=None, kernels=None, activations="auto"):
+    def __init__(self, model, disabled_passes=None, kernels=None, activations="auto", gpu=None):
         super().__init__(_lib.session_close)
         self.model = model
         options = _lib.session_options_default()
         options.disabled_passes = disabled_passes.encode() if disabled_passes else None
         options.kernels = kernels.encode() if kernels else None
         options.activations = ACTIVATIONS[activations]
+        options.gpu = gpu.pointer if gpu else None
         _check(_lib.session_open, model.pointer, c.byref(options), c.byref(self.pointer))
         self.output_names = [name for name, _, _ in model.outputs()]
 
@@ -298,13 +317,22 @@ class Session(_Handle):
                 *[(name.encode(), None) for name in self.output_names])
             status = _check(_lib.session_run, self.pointer, None, bound, len(inputs), wanted,
                             len(self.output_names))
-            while status == PENDING:
-                status = _check(_lib.session_resume, self.pointer)
-            return {name: c.c_void_p(binding.tensor) if name in keep else _to_array(binding.tensor)
-                    for name, binding in zip(self.output_names, wanted)}
+            self._finish(status, _lib.session_resume, self.pointer)
+            return {name: c.c_void_p(binding.tensor) if name in keep else
+                    self._fetch(binding.tensor) for name, binding in zip(self.output_names, wanted)}
         finally:
             for tensor, _ in tensors.values():
                 _lib.tensor_close(c.byref(tensor))
+
+    def _finish(self, status, function, *arguments):
+        """Calls the function until what is pending is done."""
+        while status == PENDING:
+            _check(_lib.session_poll, self.pointer, True)
+            status = _check(function, *arguments)
+
+    def _fetch(self, tensor):
+        self._finish(_check(_lib.tensor_fetch, tensor), _lib.tensor_fetch, tensor)
+        return _to_array(tensor)
 
     def _wrap(self, array):
         """(tensor over the array's memory, the array to keep alive)."""

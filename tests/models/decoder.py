@@ -34,17 +34,18 @@ warnings.filterwarnings("ignore")
 import isolated  # noqa: E402
 import weft  # noqa: E402
 from decoder_model import decoder  # noqa: E402
-from decoder_weights import BENCH, GEMMA, Config  # noqa: E402
+from decoder_weights import BENCH, FLAVOURS, GEMMA, Config  # noqa: E402
 
 STEPS = 64
 PROMPT = 24
 PROMPTS_TRIED = 200
-DISTINCT_MIN = 8  # tokens among the 64: a model that repeats itself tests little
+DISTINCT_MIN = 8  # tokens among them: a model that repeats itself tests little
 
 # Largest |weft - reference| of the logits, relative to the largest |reference|. At f16, onnxruntime
 # rounds between operators: that alone moves its logits by up to 2e-3, by 3e-4 in the mean.
-TOLERANCES = {"f32": 1e-4, "int4": 1e-4, "int8": 1e-4, "q4f16": 5e-3}
-LEADS = {"f32": 2e-4, "int4": 2e-4, "int8": 2e-4, "q4f16": 2e-3}  # of the best token, likewise
+TOLERANCES = {"f32": 1e-4, "int4": 1e-4, "int8": 1e-4, "f16": 5e-3, "q4f16": 5e-3}
+# Of the best token, likewise.
+LEADS = {"f32": 2e-4, "int4": 2e-4, "int8": 2e-4, "f16": 2e-3, "q4f16": 2e-3}
 
 # Activations of 8 bits, on the reference's tokens: the largest error of a logit and the root of the
 # mean square, both relative to the standard deviation of the logits, and the least share of steps
@@ -70,12 +71,17 @@ class Case:
     @property
     def blocks(self):
         """Has MatMulNBits, which says how exact activations are to be."""
-        return self.spelling == "genai" and self.flavour != "f32"
+        return self.spelling == "genai" and FLAVOURS[self.flavour][0] > 0
+
+    @property
+    def half(self):
+        """Activations and caches are f16."""
+        return FLAVOURS[self.flavour][1]
 
 
 def small_cases():
     gemma = GEMMA | {"softcap": 5.0}  # a cap that small scores meet, too
-    for flavour in ("f32", "int4", "int8", "q4f16"):
+    for flavour in FLAVOURS:
         for spelling in ("genai", "standard"):
             yield Case(f"{flavour} {spelling}", flavour, spelling)
         yield Case(f"{flavour} tied", flavour, sizes={"tied": True})
@@ -99,7 +105,7 @@ def small_cases():
 
 
 def bench_cases():
-    for flavour in ("f32", "int4", "int8", "q4f16"):
+    for flavour in FLAVOURS:
         yield Case(f"{flavour} bench", flavour, sizes=BENCH)
     yield Case("f32 standard bench", "f32", "standard", BENCH)
     yield Case("int4 standard bench", "int4", "standard", BENCH)
@@ -194,24 +200,24 @@ def is_clear(logits, lead):
     return best - second > lead * np.abs(logits).max()
 
 
-def clear_greedy(model, prompts, lead):
+def clear_greedy(model, prompts, lead, steps=STEPS):
     """Tokens and logits as of greedy; None as soon as a token is not clear, or if they repeat."""
     model.restart(1)
     logits, tokens = [model.step(prompts)], []
     while is_clear(logits[-1], lead):
         tokens.append(logits[-1][:, -1].argmax(-1))
-        if len(tokens) == STEPS:
+        if len(tokens) == steps:
             varied = len(set(np.concatenate(tokens))) >= DISTINCT_MIN
             return (np.stack(tokens, 1), np.concatenate(logits, 1)) if varied else None
         logits.append(model.step(tokens[-1][:, None]))
     return None
 
 
-def find_expected(model, config, lead):
+def find_expected(model, config, lead, steps=STEPS):
     rng = np.random.default_rng(5)
     for _ in range(PROMPTS_TRIED):
         prompts = rng.integers(0, config.vocabulary, (1, PROMPT))
-        if found := clear_greedy(model, prompts, lead):
+        if found := clear_greedy(model, prompts, lead, steps):
             return Expected(prompts, *found)
     raise ValueError("no prompt has clear greedy tokens")
 
@@ -238,11 +244,10 @@ def int8_error(expected, logits):
 def check_f32(config, case, data, expected, variants, report):
     """Greedy runs with activations as f32. Yields complaints."""
     tolerance = TOLERANCES[case.flavour]
-    half = case.flavour == "q4f16"
     for label, threads, options, copied, first_part in variants:
         with weft.Runtime(threads) as runtime, weft.Model(runtime, data) as model, \
                 weft.Session(model, activations="f32", **options) as session:
-            run = greedy(Weft(config, half, session, copied), expected.prompts,
+            run = greedy(Weft(config, case.half, session, copied), expected.prompts,
                          first_part=first_part)
         yield from (f"{label}: {text}" for text in differences(expected, *run, tolerance))
         error = np.abs(run[1] - expected.logits).max() / np.abs(expected.logits).max()
@@ -267,13 +272,12 @@ BENCH_VARIANTS = SMALL_VARIANTS[:2]
 
 def check_int8(config, case, data, expected, report):
     """Activations of 8 bits, asked for and, as accuracy_level 4 allows them, by default."""
-    half = case.flavour == "q4f16"
-    peer = Reference(config, half, case.model(**case.reference), True)
+    peer = Reference(config, case.half, case.model(**case.reference), True)
     report["ort"] = int8_error(expected, forced(peer, expected.prompts, expected.tokens))
     with weft.Runtime(2) as runtime, weft.Model(runtime, data) as model:
         for activations in ("int8", "auto"):
             with weft.Session(model, activations=activations) as session:
-                logits = forced(Weft(config, half, session), expected.prompts, expected.tokens)
+                logits = forced(Weft(config, case.half, session), expected.prompts, expected.tokens)
             error = int8_error(expected, logits)
             report[activations] = error
             if not (error["largest"] <= INT8_BOUNDS["largest"]
@@ -289,9 +293,8 @@ def check_int8(config, case, data, expected, report):
 def check(case, variants):
     """(complaints, what was measured)"""
     config, report = Config(**case.sizes), {}
-    half = case.flavour == "q4f16"
     exact = {"accuracy_level": 1} if case.blocks else {}
-    reference = Reference(config, half, case.model(**exact | case.reference),
+    reference = Reference(config, case.half, case.model(**exact | case.reference),
                           case.spelling == "genai")
     expected = find_expected(reference, config, LEADS[case.flavour])
     data = case.model()
