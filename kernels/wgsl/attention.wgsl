@@ -27,7 +27,6 @@ alias Tile = vec4<f32>;
 var<workgroup> tile_q: array<Tile, ${ROWS}u * ROW4>;
 var<workgroup> tile_kv: array<Tile, max(${KEYS}u * ROW4, ${VALUE_KEYS}u * E4)>;
 var<workgroup> weights: array<vec4<f32>, ${ROWS}u * ACROSS>; // [row][column], of its four keys
-var<workgroup> shared_rows: array<vec4<u32>, ${ROWS}>; // row_of
 var<workgroup> by_thread: array<vec4<f32>, THREADS>; // of four rows each:
 var<workgroup> by_rows: array<vec4<f32>, ${ROWS}u / 4u>;
 
@@ -37,7 +36,7 @@ fn load_q(thread: u32, chunk: u32) {
     let part = chunk * ${CHUNK4}u + i % ${CHUNK4}u;
     var value = vec4<f32>(0.0);
     if (part < D4) {
-      value = q_part(shared_rows[row].x, part);
+      value = q_part(row, part);
     }
     tile_q[row * ROW4 + i % ${CHUNK4}u] = Tile(value);
   }
@@ -93,7 +92,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let column = thread % ACROSS;
   let fours = thread / ACROSS; // rows 4 fours ... 4 fours + 3 of the block
   if (thread < ${ROWS}u) {
-    shared_rows[thread] = row_of(place, place.row + thread);
+    load_row(place, thread);
   }
   workgroupBarrier();
 #if ONE_CHUNK

@@ -21,6 +21,17 @@ struct Params {
   items: u32, row_blocks: u32, // workgroups; blocks of rows of a group
   parts: u32, part_keys: u32, // keys are cut into parts
   sink_head: u32,
+#if ROTARY
+  cosines_at: u32, sines_at: u32, positions_at: u32,
+  // of positions, or in rows of the angles, where there are no positions
+  token_batch: u32, token_token: u32, table: u32,
+#end
+#if APPEND
+  added_k_at: u32, added_k_batch: u32, added_k_group: u32, added_k_row: u32,
+  added_v_at: u32, added_v_batch: u32, added_v_group: u32, added_v_row: u32,
+  past_rows: u32, rows: u32, // of the caches, before and after
+  slots: u32, is_all: u32, // rows of a head to be written; the new ones are all that there are
+#end
 }
 
 const D4 = (${D}u + 3u) / 4u;

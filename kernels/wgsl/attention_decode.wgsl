@@ -3,10 +3,16 @@
 // over one part of the keys, KEYS at a time: SLICES threads make the scores of a key; then the
 // threads in column i4 of E4 add up part i4 of every LANES-th key's values.
 //
+// APPEND: the rows that the caches k and v get are written first, each by the workgroup that has
+// its part of the keys; then there is one block of rows.
+//
 // SPLIT: the results of params.parts parts go to the scratch, for attention_join. SLICES is 1, or
 // with SUBGROUPS a power of two that divides all sizes of subgroups, whose invocations follow the
 // workgroup's.
 #include attention_load
+#if APPEND
+#include attention_append
+#end
 #if SPLIT
 #include attention_partial
 #else
@@ -18,7 +24,6 @@ const STEP = THREADS / ${SLICES}u; // keys at once
 const LANES = THREADS / E4;
 
 var<workgroup> shared_q: array<vec4<f32>, ${ROWS}u * D4>;
-var<workgroup> shared_rows: array<vec4<u32>, ${ROWS}>; // row_of
 var<workgroup> scores: array<f32, ${KEYS}u * ${ROWS}u>; // [key][row], then weights
 var<workgroup> most: array<atomic<u32>, ${ROWS}>; // the largest score so far, see ordered
 var<workgroup> sums: array<vec4<f32>, THREADS>;
@@ -83,13 +88,20 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   let seen = seen_by_any(place);
   let begin = max(seen.x, part * params.part_keys);
   let end = min(seen.y, (part + 1u) * params.part_keys);
+#if APPEND
+  let part_end = select((part + 1u) * params.part_keys, params.rows, part + 1u == params.parts);
+  for (var i = thread; i < params.slots * FOURS; i += THREADS) {
+    append_four(place.batch, place.group, i, part * params.part_keys, part_end);
+  }
+  storageBarrier();
+#end
   if (thread < ${ROWS}u) {
-    shared_rows[thread] = row_of(place, place.row + thread);
+    load_row(place, thread);
     atomicStore(&most[thread], ordered(LEAST));
   }
   workgroupBarrier();
   for (var i = thread; i < ${ROWS}u * D4; i += THREADS) {
-    shared_q[i] = q_part(shared_rows[i / D4].x, i % D4);
+    shared_q[i] = q_part(i / D4, i % D4);
   }
   workgroupBarrier();
   let lane = thread / E4;

@@ -59,6 +59,12 @@ weft_status weft_cpu_prepare_if(const weft_cpu *cpu, weft_step *step, weft_arena
                    "shapes and constants are supported");
 }
 
+weft_status weft_cpu_prepare_cached_attention(const weft_cpu *cpu, weft_step *step,
+                                              weft_arena *arena, weft_error *error) {
+  (void)cpu, (void)step, (void)arena;
+  return weft_fail(error, WEFT_INTERNAL, "made for a device that has this op");
+}
+
 /* Puts the step's name before the cause, here alone. */
 static weft_status blame(const weft_step *step, weft_status status, weft_error *error) {
   if (error == NULL) return status;

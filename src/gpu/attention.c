@@ -5,24 +5,12 @@
  * Both forms have variants, of which the tuner may choose. None depends on the number of keys, so
  * that a longer past compiles nothing. Lengths past the keys count as all of them: the host would
  * refuse them. */
-#include "gpu/internal.h"
+#include "gpu/attention.h"
 #include "gpu/tuner.h"
 
 enum { Q, K, V, MASK, LENGTHS, SINK };
 
-/* What both forms go by. */
-typedef struct problem {
-  const weft_gpu_device *gpu;
-  const weft_gpu_facts *facts;
-  weft_step *step;
-  weft_arena *arena;
-  const weft_array *mask, *lengths, *sink;        /* NULL: none */
-  uint32_t batches, groups, heads, queries, keys; /* heads: of a group */
-  uint32_t rows;                                  /* of a group: heads x queries */
-  uint32_t d, e, d4, e4;                          /* sizes of q and v, also in fours */
-  bool aligned;                                   /* all that is said in fours is whole */
-  bool native;                                    /* f16 arrays on a GPU that has f16 */
-} problem;
+typedef weft_attention_problem problem;
 
 bool weft_gpu_takes_attention(const weft_node *node, uint32_t input, const weft_array *array) {
   (void)node;
@@ -40,9 +28,11 @@ static bool is_aligned(const weft_array *array) {
   return array->dims[3] % 4 == 0 && weft_gpu_offset(array) % 4 == 0;
 }
 
-static problem problem_of(const weft_gpu_device *gpu, weft_step *step, weft_arena *arena) {
-  const weft_array *q = step->inputs[Q], *k = step->inputs[K], *v = step->inputs[V];
-  problem p = {.gpu = gpu, .facts = gpu->gpu->facts, .step = step, .arena = arena};
+weft_attention_problem weft_attention_problem_of(const weft_gpu_device *gpu, weft_step *step,
+                                                 weft_arena *arena, const weft_array *k,
+                                                 const weft_array *v) {
+  const weft_array *q = step->inputs[Q];
+  problem p = {.gpu = gpu, .facts = gpu->gpu->facts, .step = step, .arena = arena, .k = k, .v = v};
   p.mask = input_of(step, MASK);
   p.lengths = input_of(step, LENGTHS);
   p.sink = input_of(step, SINK);
@@ -69,15 +59,33 @@ static weft_shader_raw raw_of(const problem *p) {
   return p->native ? WEFT_RAW_VEC4_F16 : WEFT_RAW_VEC4;
 }
 
+static void bind_angles(const problem *p, weft_gpu_build *build) {
+  weft_shader_set(&build->shader, "ROTARY", p->cosines != NULL);
+  if (!p->cosines) return;
+  weft_gpu_bind(build, "cosines", p->cosines, WEFT_RAW_WORDS, false);
+  weft_gpu_bind(build, "sines", p->sines, WEFT_RAW_WORDS, false);
+  if (p->positions) weft_gpu_bind(build, "positions", p->positions, WEFT_RAW_WORDS, false);
+  weft_shader_set(&build->shader, "R", 2 * (uint32_t)p->cosines->dims[p->cosines->rank - 1]);
+  weft_shader_set(&build->shader, "POSITIONS", p->positions != NULL);
+  weft_shader_set(&build->shader, "INTERLEAVED", p->step->node->attributes.attention.interleaved);
+}
+
 static void bind_inputs(const problem *p, weft_gpu_build *build) {
   weft_shader *shader = &build->shader;
-  weft_gpu_bind(build, "q", p->step->inputs[Q], raw_of(p), false);
-  weft_gpu_bind(build, "k", p->step->inputs[K], raw_of(p), false);
-  weft_gpu_bind(build, "v", p->step->inputs[V], raw_of(p), false);
-  if (p->mask) weft_gpu_bind(build, "mask", p->mask, WEFT_RAW_WORDS, false);
+  if (!p->rows_only || p->joint) weft_gpu_bind(build, "q", p->step->inputs[Q], raw_of(p), false);
+  if (p->appends && !p->joint) {
+    weft_gpu_bind(build, "added_k", p->step->inputs[K], raw_of(p), false);
+    weft_gpu_bind(build, "added_v", p->step->inputs[V], raw_of(p), false);
+  }
+  weft_gpu_bind(build, "k", p->k, raw_of(p), p->appends);
+  weft_gpu_bind(build, "v", p->v, raw_of(p), p->appends);
+  bind_angles(p, build);
+  if (p->mask && !p->rows_only) weft_gpu_bind(build, "mask", p->mask, WEFT_RAW_WORDS, false);
   if (p->lengths) weft_gpu_bind(build, "lengths", p->lengths, WEFT_RAW_WORDS, false);
   weft_shader_set(shader, "MASK", p->mask != NULL);
   weft_shader_set(shader, "LENGTHS", p->lengths != NULL);
+  weft_shader_set(shader, "APPEND", p->appends);
+  weft_shader_set(shader, "JOINT", p->joint);
   weft_shader_set(shader, "SOFTCAP", p->step->node->attributes.attention.softcap > 0);
 }
 
@@ -136,12 +144,32 @@ typedef struct cut {
   uint32_t parts, part_keys;
 } cut;
 
+/* Rows of a head that an append writes: new ones, and where lengths say how far a cache goes, those
+ * behind the past. */
+static uint32_t slots_of(const problem *p) {
+  uint32_t rows = (uint32_t)p->k->dims[2];
+  bool follow = p->past_rows + p->queries == rows && !p->lengths;
+  return follow ? p->queries : p->queries + rows - p->past_rows;
+}
+
+static void add_append(const problem *p, weft_gpu_build *build) {
+  uint32_t rows = (uint32_t)p->k->dims[2];
+  add_strides(build, p->step->inputs[K]);
+  add_strides(build, p->step->inputs[V]);
+  weft_gpu_param(build, p->past_rows);
+  weft_gpu_param(build, rows);
+  weft_gpu_param(build, slots_of(p));
+  weft_gpu_param(build, p->queries == rows);
+}
+
 /* The struct Params of attention_common.wgsl. */
 static void add_params(const problem *p, weft_gpu_build *build, cut c, uint64_t items) {
   const weft_attributes *a = &p->step->node->attributes;
   int64_t window = a->attention.window;
   if (window >= (int64_t)p->queries + p->keys) window = 0; /* hides nothing */
-  for (uint32_t i = Q; i <= V; i++) add_strides(build, p->step->inputs[i]);
+  add_strides(build, p->step->inputs[Q]);
+  add_strides(build, p->k);
+  add_strides(build, p->v);
   add_output_strides(p, build);
   add_mask_strides(p, build);
   add_numbers(build, p->lengths);
@@ -159,6 +187,8 @@ static void add_params(const problem *p, weft_gpu_build *build, cut c, uint64_t 
   weft_gpu_param(build, c.parts);
   weft_gpu_param(build, c.part_keys);
   weft_gpu_param(build, p->sink && p->sink->elements > 1);
+  if (p->cosines) weft_gpu_add_angles(build, p->cosines, p->sines, p->positions);
+  if (p->appends) add_append(p, build);
 }
 
 static weft_status finish(const problem *p, weft_gpu_build *build, cut c, uint64_t items,
@@ -220,7 +250,7 @@ static bool fit_chunk(const problem *p, tile *t, uint32_t chunk4) {
   while (t->value_keys > 4 && t->value_keys * p->e4 > room_k) t->value_keys /= 2;
   uint32_t room_v = t->value_keys * p->e4, room_q = t->rows * (chunk4 + 1);
   uint32_t used = bytes * (room_q + (room_k > room_v ? room_k : room_v)) + 4 * t->rows * t->keys +
-                  20 * t->rows + 16 * t->threads;
+                  24 * t->rows + 16 * t->threads;
   return used <= p->facts->workgroup_storage;
 }
 
@@ -293,7 +323,7 @@ static uint32_t list_decodes(const problem *p, uint32_t rows, decode *list) {
     for (uint32_t i = 0; i < DECODES; i++) {
       const decode *d = &decodes[i];
       bool exchange = d->slices > 1;
-      uint32_t used = 16 * rows * p->d4 + 20 * rows + 4 * rows * d->keys + 20 * d->threads;
+      uint32_t used = 16 * rows * p->d4 + 24 * rows + 4 * rows * d->keys + 20 * d->threads;
       if (exchange != ((pass == 0) == prefers_exchange(p->facts))) continue;
       if (exchange && !can_exchange(p->facts, d->slices)) continue;
       if (d->threads >= p->e4 && d->threads <= p->facts->workgroup_invocations &&
@@ -339,11 +369,35 @@ static weft_status add_decode(const problem *p, const decode *d, cut c, uint32_t
 
 static weft_status add_join(const problem *p, cut c, weft_error *error) {
   weft_gpu_build build;
+  problem of_parts = *p; /* which were turned and appended */
+  of_parts.cosines = NULL;
+  of_parts.appends = false;
   WEFT_TRY(weft_gpu_build_start(&build, p->gpu, p->step, p->arena, "attention_join", error));
   weft_gpu_bind(&build, "partial", NULL, WEFT_RAW_VEC4, false);
   bind_output(p, &build);
   set_sizes(p, &build, 1);
-  return finish(p, &build, c, (uint64_t)p->batches * p->groups * p->rows * p->e4, 64, error);
+  uint64_t items = (uint64_t)p->batches * p->groups * p->rows * p->e4;
+  return finish(&of_parts, &build, c, items, 64, error);
+}
+
+/* The rows that the caches get, by themselves. */
+static weft_status add_rows(const problem *p, weft_error *error) {
+  weft_gpu_build build;
+  problem rows = *p;
+  rows.rows_only = rows.appends = true;
+  WEFT_TRY(weft_gpu_build_start(&build, p->gpu, p->step, p->arena, "attention_rows", error));
+  bind_inputs(&rows, &build);
+  set_sizes(&rows, &build, 1);
+  uint64_t items = (uint64_t)p->batches * p->groups * slots_of(p) * (p->d4 + p->e4);
+  return finish(&rows, &build, (cut){.row_blocks = 1, .parts = 1}, items, 64, error);
+}
+
+/* May attention of few rows write those of the caches too? A workgroup sees what it wrote itself
+ * alone, and a GPU binds so many arrays. */
+static bool may_append(const problem *p, uint32_t row_blocks) {
+  int bound = (p->joint ? 1 : 3) + 2 + (p->cosines ? 2 : 0) + (p->positions != NULL) +
+                   (p->mask != NULL) + (p->lengths != NULL) + (p->sink != NULL) + 1;
+  return row_blocks == 1 && (uint32_t)bound <= weft_attention_bindings(p->facts);
 }
 
 /* Keys in one part need no joining. The kernels for both are made at once, so that nothing is left
@@ -356,8 +410,9 @@ static weft_status prepare_few(const problem *p, const decode *d, uint32_t rows,
   WEFT_TRY(add_decode(p, d, c, rows, true, error));
   WEFT_TRY(add_join(p, c, error));
   weft_gpu_work *work = p->step->state;
-  work->dispatches[0].skip = split;
-  work->dispatches[1].skip = work->dispatches[2].skip = !split;
+  weft_gpu_dispatch *forms = &work->dispatches[work->count - 3];
+  forms[0].skip = split;
+  forms[1].skip = forms[2].skip = !split;
   if (!split) return WEFT_OK;
   uint64_t fours = (uint64_t)p->batches * p->groups * p->rows * c.parts * (p->e4 + 1);
   (void)weft_gpu_scratch(p->step, 16 * fours); /* the only one: at its start */
@@ -376,19 +431,26 @@ static double count_pairs(const problem *p) {
   return window > 0 && queries * window < seen ? queries * window : seen;
 }
 
-weft_status weft_gpu_prepare_attention(const weft_gpu_device *gpu, weft_step *step,
-                                       weft_arena *arena, weft_error *error) {
-  problem p = problem_of(gpu, step, arena);
-  if (step->inputs[Q]->dtype == WEFT_F16 && p.e % 2 != 0)
-    return weft_fail(error, WEFT_UNSUPPORTED, "values of %u numbers of 16 bits", p.e);
-  double heads = (double)p.batches * p.groups * p.heads, sizes = (double)p.d + p.e;
-  step->flops = 2 * count_pairs(&p) * heads * sizes;
-  step->bytes = (double)p.batches * p.groups * p.keys * sizes *
+weft_status weft_attention_prepare(weft_attention_problem *p, weft_error *error) {
+  weft_step *step = p->step;
+  if (step->inputs[Q]->dtype == WEFT_F16 && p->e % 2 != 0)
+    return weft_fail(error, WEFT_UNSUPPORTED, "values of %u numbers of 16 bits", p->e);
+  double heads = (double)p->batches * p->groups * p->heads, sizes = (double)p->d + p->e;
+  step->flops = 2 * count_pairs(p) * heads * sizes;
+  step->bytes = (double)p->batches * p->groups * p->keys * sizes *
                 (double)weft_dtype_size(step->inputs[Q]->dtype);
   decode list[CANDIDATES_MAX];
-  uint32_t blocks = (p.rows + ROWS_MAX - 1) / ROWS_MAX, rows = (p.rows + blocks - 1) / blocks;
-  bool few = p.rows <= ROWS_MAX || p.queries <= 4;
-  uint32_t count = few ? list_decodes(&p, rows, list) : 0;
-  if (count == 0) return prepare_many(&p, error);
-  return prepare_few(&p, &list[choose(&p, "attention_decode", count)], rows, error);
+  uint32_t blocks = (p->rows + ROWS_MAX - 1) / ROWS_MAX, rows = (p->rows + blocks - 1) / blocks;
+  bool few = p->rows <= ROWS_MAX || p->queries <= 4;
+  uint32_t count = few ? list_decodes(p, rows, list) : 0;
+  p->appends = p->cached && count > 0 && may_append(p, blocks);
+  if (p->cached && !p->appends) WEFT_TRY(add_rows(p, error));
+  if (count == 0) return prepare_many(p, error);
+  return prepare_few(p, &list[choose(p, "attention_decode", count)], rows, error);
+}
+
+weft_status weft_gpu_prepare_attention(const weft_gpu_device *gpu, weft_step *step,
+                                       weft_arena *arena, weft_error *error) {
+  problem p = weft_attention_problem_of(gpu, step, arena, step->inputs[K], step->inputs[V]);
+  return weft_attention_prepare(&p, error);
 }

@@ -70,6 +70,7 @@ struct weft_gpu_work {
    * in the same memory (weft_gpu_memory_of), and to change groups, params and skip accordingly. */
   weft_status (*before)(const weft_step *step, const weft_execution *execution, weft_gpu_work *work,
                         weft_error *error);
+  struct weft_commands *commands; /* for `before`, where it has some of its own; else NULL */
 };
 static inline weft_memory weft_gpu_memory_of(const weft_execution *execution,
                                              const weft_array *array) {
@@ -146,6 +147,12 @@ weft_gpu_takes_fn weft_gpu_takes_matmul;
 weft_gpu_prepare_fn weft_gpu_prepare_attention, weft_gpu_prepare_rotary, weft_gpu_prepare_append;
 weft_gpu_runs_fn weft_gpu_runs_append;
 weft_gpu_takes_fn weft_gpu_takes_attention, weft_gpu_takes_rotary, weft_gpu_takes_append;
+weft_gpu_prepare_fn weft_gpu_prepare_cached_attention;
+weft_gpu_runs_fn weft_gpu_runs_cached_attention;
+weft_gpu_takes_fn weft_gpu_takes_cached_attention;
+/* Six parameters of a rotary embedding, in the order of rotary.wgsl. */
+void weft_gpu_add_angles(weft_gpu_build *build, const weft_array *cosines, const weft_array *sines,
+                         const weft_array *positions);
 /* A strided array made dense, of any type. */
 weft_gpu_prepare_fn weft_gpu_prepare_copy;
 /* As weft_device.pack, of a node that runs here (pack.c). */

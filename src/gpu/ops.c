@@ -10,6 +10,9 @@ const weft_gpu_op weft_gpu_ops[WEFT_OP_COUNT] = {
     /* The total is known while planning, lengths in a run. */
     [WEFT_OP_APPEND] = {weft_gpu_prepare_append, weft_gpu_runs_append, weft_gpu_takes_append,
                         1u << 2 | 1u << 3},
+    [WEFT_OP_CACHED_ATTENTION] = {weft_gpu_prepare_cached_attention, weft_gpu_runs_cached_attention,
+                                  weft_gpu_takes_cached_attention,
+                                  1u << WEFT_CACHED_TOTAL | 1u << WEFT_CACHED_ENDS},
     [WEFT_OP_NORM] = {weft_gpu_prepare_norm, weft_gpu_runs_rows, weft_gpu_takes_norm, 0},
     [WEFT_OP_SOFTMAX] = {weft_gpu_prepare_softmax, weft_gpu_runs_rows, NULL, 0},
     [WEFT_OP_REDUCE] = {weft_gpu_prepare_reduce, weft_gpu_runs_reduce, weft_gpu_takes_reduce,

@@ -15,8 +15,11 @@ static uint32_t stride_of(const weft_array *array, int32_t axis) {
 }
 
 /* Of positions [B,S], or of the rows of angles [B,S,R/2]: the first dimension may be 1. */
-static void add_tokens(weft_gpu_build *build, const weft_array *positions,
-                       const weft_array *angles) {
+void weft_gpu_add_angles(weft_gpu_build *build, const weft_array *angles, const weft_array *sines,
+                         const weft_array *positions) {
+  weft_gpu_param(build, weft_gpu_offset(angles));
+  weft_gpu_param(build, weft_gpu_offset(sines));
+  weft_gpu_param(build, positions ? weft_gpu_offset(positions) : 0);
   if (positions) {
     weft_gpu_param(build, stride_of(positions, 0));
     weft_gpu_param(build, stride_of(positions, 1));
@@ -47,10 +50,7 @@ weft_status weft_gpu_prepare_rotary(const weft_gpu_device *gpu, weft_step *step,
   weft_shader_set(&build.shader, "F16", halves);
   weft_gpu_param(&build, weft_gpu_offset(x));
   for (int32_t i = 0; i < 4; i++) weft_gpu_param(&build, stride_of(x, i));
-  weft_gpu_param(&build, weft_gpu_offset(cosines));
-  weft_gpu_param(&build, weft_gpu_offset(sines));
-  weft_gpu_param(&build, positions ? weft_gpu_offset(positions) : 0);
-  add_tokens(&build, positions, cosines);
+  weft_gpu_add_angles(&build, cosines, sines, positions);
   uint64_t items = halves ? (output->elements + 1) / 2 : output->elements, groups_x, groups_y;
   weft_gpu_param(&build, (uint32_t)x->dims[1]);
   weft_gpu_param(&build, (uint32_t)x->dims[2]);

@@ -118,6 +118,7 @@ static weft_status check_attributes(const weft_graph *graph, const weft_node *no
   case WEFT_OP_IF:
     return check_branches(graph, node, error);
   case WEFT_OP_ATTENTION:
+  case WEFT_OP_CACHED_ATTENTION:
     good = is_finite(a->attention.scale) && is_finite(a->attention.softcap) &&
            a->attention.softcap >= 0 && a->attention.window >= 0;
     break;
@@ -167,6 +168,7 @@ static const struct {
     [WEFT_OP_VIEW] = {"*x", 'T'},
     [WEFT_OP_MATMUL] = {"nTe", 'e'},
     [WEFT_OP_ATTENTION] = {"fTTTxT", 'T'},
+    [WEFT_OP_CACHED_ATTENTION] = {"fTTTxTTTxxTTx", 'T'},
     [WEFT_OP_NORM] = {"fT", 'T'},
     [WEFT_OP_SOFTMAX] = {"f", 'T'},
     [WEFT_OP_REDUCE] = {"nx", 'T'},

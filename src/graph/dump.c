@@ -142,12 +142,14 @@ static void print_attributes(const weft_node *node, weft_text *text) {
     print_view(node, text);
     break;
   case WEFT_OP_ATTENTION:
+  case WEFT_OP_CACHED_ATTENTION:
     weft_text_add(text, " scale=%.9g", (double)a->attention.scale);
     if (a->attention.softcap != 0)
       weft_text_add(text, " softcap=%.9g", (double)a->attention.softcap);
     if (a->attention.window) weft_text_add(text, " window=%lld", (long long)a->attention.window);
     print_flag(a->attention.causal, "causal", text);
     print_flag(a->attention.heads_last, "heads_last", text);
+    print_flag(a->attention.interleaved, "interleaved", text);
     break;
   case WEFT_OP_ROTARY:
     print_flag(a->rotary.interleaved, "interleaved", text);

@@ -13,6 +13,17 @@ const weft_op_facts *weft_op_facts_of(weft_op op) {
   return &facts[op];
 }
 
+weft_value_id weft_cache_past(const weft_graph *graph, weft_value_id present) {
+  const weft_value *value = &graph->values[present];
+  if (value->kind != WEFT_VALUE_COMPUTED || value->producer == WEFT_NODE_NONE)
+    return WEFT_VALUE_NONE;
+  const weft_node *node = &graph->nodes[value->producer];
+  if (node->op == WEFT_OP_APPEND) return node->inputs[0];
+  if (node->op != WEFT_OP_CACHED_ATTENTION) return WEFT_VALUE_NONE;
+  if (present == node->outputs[1]) return node->inputs[WEFT_CACHED_PAST_K];
+  return present == node->outputs[2] ? node->inputs[WEFT_CACHED_PAST_V] : WEFT_VALUE_NONE;
+}
+
 bool weft_dtype_is_float(weft_dtype dtype) {
   return dtype == WEFT_F32 || dtype == WEFT_F16 || dtype == WEFT_BF16 || dtype == WEFT_F64;
 }

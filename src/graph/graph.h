@@ -144,6 +144,10 @@ typedef union weft_attributes {
     float scale, softcap;
     int64_t window;
     bool causal, heads_last;
+    /* Of cached_attention, which is rotary of q and k, append of k and v and attention as one node
+     * for devices that have it (opt/fuse_cached.c); inputs as weft_cached_input says, outputs the
+     * result and both caches. It sees the first `total` rows of these. */
+    bool interleaved;
   } attention;
   /* x [B,H,S,D] with cosines and sines [M,R/2] and positions [B,S] or [1,S] (i64), or without
    * positions cosines and sines [B,S,R/2] ([1,S,R/2]); R <= D even. The first R elements are turned
@@ -205,6 +209,25 @@ typedef union weft_attributes {
     uint32_t then_region, else_region;
   } branches;
 } weft_attributes;
+
+/* Inputs of cached_attention; the first six are attention's, k and v the new rows alone. Lengths
+ * stand there twice: for attention, and for append, which a device reads on the host. */
+typedef enum weft_cached_input {
+  WEFT_CACHED_Q,
+  WEFT_CACHED_K,
+  WEFT_CACHED_V,
+  WEFT_CACHED_MASK,
+  WEFT_CACHED_LENGTHS,
+  WEFT_CACHED_SINK,
+  WEFT_CACHED_PAST_K,
+  WEFT_CACHED_PAST_V,
+  WEFT_CACHED_TOTAL,
+  WEFT_CACHED_ENDS,
+  WEFT_CACHED_COSINES,
+  WEFT_CACHED_SINES,
+  WEFT_CACHED_POSITIONS,
+  WEFT_CACHED_INPUTS
+} weft_cached_input;
 
 typedef struct weft_node {
   weft_op op;
@@ -325,6 +348,9 @@ typedef struct weft_op_facts {
   uint32_t inputs_min, inputs_max, outputs_max;
 } weft_op_facts;
 const weft_op_facts *weft_op_facts_of(weft_op op);
+
+/* The past to which rows were added to make `present`; WEFT_VALUE_NONE: it is not made so. */
+weft_value_id weft_cache_past(const weft_graph *graph, weft_value_id present);
 
 bool weft_dtype_is_float(weft_dtype dtype);
 bool weft_dtype_is_integer(weft_dtype dtype); /* bool is none */

@@ -53,6 +53,9 @@ weft_shape *weft_facts_shape(const weft_inference *at, weft_value_id value);
 weft_dim **weft_facts_elements(const weft_inference *at, weft_value_id value);
 weft_dtype *weft_facts_dtype(const weft_inference *at, weft_value_id value);
 
+/* Output 0 of attention of q, input 0, over these keys and values; inputs 3 to 5 are checked. */
+weft_status weft_infer_attended(weft_infer *infer, const weft_shape *k, const weft_shape *v);
+
 /* Inputs by position. Of one that is left out: unknown rank, NULL. */
 bool weft_input_has(const weft_infer *infer, uint32_t input);
 const weft_shape *weft_input_shape(const weft_infer *infer, uint32_t input);

@@ -1,22 +1,23 @@
 /* infer_decoder.c - shapes of the ops that language models and quantised models add: rotary,
- * append, dequantize, quantize_dynamic, matmul_integer. Types are in check.c. */
+ * append, cached_attention, dequantize, quantize_dynamic, matmul_integer. Types are in check.c. */
 #include "graph/infer.h"
 
 /* ---- rotary ---------------------------------------------------------------------------------- */
 
-enum { ROTARY_X, ROTARY_COSINES, ROTARY_SINES, ROTARY_POSITIONS };
+enum { ROTARY_X, ROTARY_COSINES };
 
 /* The last dimension of x against that of the cosines, which is half of what is turned. */
 static bool fits_turned(weft_dim size, weft_dim half) {
   return WEFT_DIM_IS_SYMBOL(size) || WEFT_DIM_IS_SYMBOL(half) || (half > 0 && half <= size / 2);
 }
 
-weft_status weft_infer_rotary(weft_infer *infer) {
-  weft_shape x = *weft_input_shape(infer, ROTARY_X);
-  weft_shape cosines = *weft_input_shape(infer, ROTARY_COSINES);
-  const weft_shape *sines = weft_input_shape(infer, ROTARY_SINES);
-  if (x.rank < 0 || cosines.rank < 0 || sines->rank < 0) return weft_infer_output(infer, &x);
-  bool by_position = weft_input_has(infer, ROTARY_POSITIONS);
+/* Checks x against the cosines, sines and positions from input number `first` on. */
+static weft_status check_rotary(const weft_infer *infer, uint32_t x_input, uint32_t first) {
+  weft_shape x = *weft_input_shape(infer, x_input);
+  weft_shape cosines = *weft_input_shape(infer, first);
+  const weft_shape *sines = weft_input_shape(infer, first + 1);
+  if (x.rank < 0 || cosines.rank < 0 || sines->rank < 0) return WEFT_OK;
+  bool by_position = weft_input_has(infer, first + 2);
   bool good = x.rank == 4 && cosines.rank == (by_position ? 2 : 3) && sines->rank == cosines.rank;
   for (int32_t i = 0; good && i < cosines.rank; i++)
     good = weft_dim_meet(&cosines.dims[i], sines->dims[i]);
@@ -27,25 +28,30 @@ weft_status weft_infer_rotary(weft_infer *infer) {
   }
   weft_shape rows = {.rank = 2, .dims = {x.dims[0], x.dims[2]}};
   weft_shape angles = {.rank = 3, .dims = {x.dims[0], x.dims[2], cosines.dims[2]}};
-  if (by_position) {
-    WEFT_TRY(weft_infer_fits(infer, ROTARY_POSITIONS, &rows));
-  } else {
-    WEFT_TRY(weft_infer_fits(infer, ROTARY_COSINES, &angles));
-  }
-  return weft_infer_output(infer, &x);
+  return by_position ? weft_infer_fits(infer, first + 2, &rows)
+                     : weft_infer_fits(infer, first, &angles);
+}
+
+weft_status weft_infer_rotary(weft_infer *infer) {
+  WEFT_TRY(check_rotary(infer, ROTARY_X, ROTARY_COSINES));
+  return weft_infer_output(infer, weft_input_shape(infer, ROTARY_X));
 }
 
 /* ---- append ---------------------------------------------------------------------------------- */
 
-enum { APPEND_PAST, APPEND_NEW, APPEND_TOTAL, APPEND_LENGTHS };
+/* Numbers of inputs. */
+typedef struct append_inputs {
+  uint32_t past, added, total, lengths;
+} append_inputs;
 
 /* How long the cache is afterwards: past and new, or a total unless the past has room for more. */
-static weft_status appended(const weft_infer *infer, weft_dim past, weft_dim added, weft_dim *out) {
-  if (!weft_input_has(infer, APPEND_TOTAL)) return weft_dim_add(infer, past, added, out);
+static weft_status appended(const weft_infer *infer, uint32_t total_input, weft_dim past,
+                            weft_dim added, weft_dim *out) {
+  if (!weft_input_has(infer, total_input)) return weft_dim_add(infer, past, added, out);
   int64_t count;
-  WEFT_TRY(weft_input_length(infer, APPEND_TOTAL, &count));
+  WEFT_TRY(weft_input_length(infer, total_input, &count));
   if (count >= 0 && count != 1) return weft_infer_fail(infer, "needs one total length");
-  weft_dim total = weft_input_element(infer, APPEND_TOTAL, 0);
+  weft_dim total = weft_input_element(infer, total_input, 0);
   if (WEFT_DIM_IS_SYMBOL(total) || WEFT_DIM_IS_SYMBOL(past))
     return weft_dim_derive(infer, '^', past, total, out);
   *out = past > total ? past : total;
@@ -54,22 +60,58 @@ static weft_status appended(const weft_infer *infer, weft_dim past, weft_dim add
                          (long long)added);
 }
 
-weft_status weft_infer_append(weft_infer *infer) {
-  weft_shape past = *weft_input_shape(infer, APPEND_PAST);
-  weft_shape out = *weft_input_shape(infer, APPEND_NEW);
-  if (past.rank < 0 || out.rank < 0) return weft_infer_output(infer, &(weft_shape){.rank = -1});
-  bool good = past.rank == 4 && out.rank == 4;
+/* The shape of the cache afterwards. */
+static weft_status append_to(const weft_infer *infer, append_inputs in, weft_shape *out) {
+  weft_shape past = *weft_input_shape(infer, in.past);
+  *out = *weft_input_shape(infer, in.added);
+  if (past.rank < 0 || out->rank < 0) return *out = (weft_shape){.rank = -1}, WEFT_OK;
+  bool good = past.rank == 4 && out->rank == 4;
   for (int32_t i = 0; good && i < 4; i++)
-    if (i != 2) good = weft_dim_meet(&out.dims[i], past.dims[i]);
+    if (i != 2) good = weft_dim_meet(&out->dims[i], past.dims[i]);
   if (!good) {
     return weft_infer_fail(infer, "cannot append %s to a cache %s",
-                           WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, APPEND_NEW)),
+                           WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, in.added)),
                            WEFT_SHAPE_TEXT(infer, &past));
   }
-  weft_shape batch = {.rank = 1, .dims = {out.dims[0]}};
-  WEFT_TRY(weft_infer_fits(infer, APPEND_LENGTHS, &batch));
-  WEFT_TRY(appended(infer, past.dims[2], out.dims[2], &out.dims[2]));
+  weft_shape batch = {.rank = 1, .dims = {out->dims[0]}};
+  WEFT_TRY(weft_infer_fits(infer, in.lengths, &batch));
+  return appended(infer, in.total, past.dims[2], out->dims[2], &out->dims[2]);
+}
+
+weft_status weft_infer_append(weft_infer *infer) {
+  weft_shape out;
+  WEFT_TRY(
+      append_to(infer, (append_inputs){.past = 0, .added = 1, .total = 2, .lengths = 3}, &out));
   return weft_infer_output(infer, &out);
+}
+
+/* ---- cached_attention ------------------------------------------------------------------------ */
+
+/* One of the caches, an output; gives what is attended to. */
+static weft_status infer_cache(weft_infer *infer, uint32_t output, weft_shape *out) {
+  append_inputs in = {.past = WEFT_CACHED_PAST_K + output - 1,
+                      .added = WEFT_CACHED_K + output - 1,
+                      .total = WEFT_CACHED_TOTAL,
+                      .lengths = WEFT_CACHED_ENDS};
+  WEFT_TRY(append_to(infer, in, out));
+  WEFT_TRY(weft_infer_output_at(infer, output, infer->dtype, out, NULL));
+  *out = *weft_facts_shape(infer->at, infer->node->outputs[output]);
+  if (out->rank == 4 && weft_input_has(infer, WEFT_CACHED_TOTAL))
+    out->dims[2] = weft_input_element(infer, WEFT_CACHED_TOTAL, 0);
+  return WEFT_OK;
+}
+
+weft_status weft_infer_cached_attention(weft_infer *infer) {
+  weft_shape k, v;
+  if (infer->node->output_count != 3 || !weft_input_has(infer, WEFT_CACHED_PAST_K) ||
+      !weft_input_has(infer, WEFT_CACHED_PAST_V))
+    return weft_infer_fail(infer, "needs two pasts and three outputs");
+  WEFT_TRY(infer_cache(infer, 1, &k));
+  WEFT_TRY(infer_cache(infer, 2, &v));
+  WEFT_TRY(weft_infer_attended(infer, &k, &v));
+  if (!weft_input_has(infer, WEFT_CACHED_COSINES)) return WEFT_OK;
+  WEFT_TRY(check_rotary(infer, WEFT_CACHED_Q, WEFT_CACHED_COSINES));
+  return check_rotary(infer, WEFT_CACHED_K, WEFT_CACHED_COSINES);
 }
 
 /* ---- codes ----------------------------------------------------------------------------------- */

@@ -66,11 +66,11 @@ weft_status weft_infer_matmul_integer(weft_infer *infer) {
 
 enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_MASK, ATTENTION_LENGTHS, ATTENTION_SINK };
 
-static weft_status fail_attention(const weft_infer *infer) {
+static weft_status fail_attention(const weft_infer *infer, const weft_shape *k,
+                                  const weft_shape *v) {
   return weft_infer_fail(infer, "q %s, k %s and v %s do not fit together",
                          WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_Q)),
-                         WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_K)),
-                         WEFT_SHAPE_TEXT(infer, weft_input_shape(infer, ATTENTION_V)));
+                         WEFT_SHAPE_TEXT(infer, k), WEFT_SHAPE_TEXT(infer, v));
 }
 
 /* Whether `groups` heads of keys can serve `heads` heads of queries. */
@@ -88,25 +88,28 @@ static weft_status check_extras(const weft_infer *infer, const weft_shape *score
   return weft_infer_fits(infer, ATTENTION_SINK, &heads);
 }
 
-weft_status weft_infer_attention(weft_infer *infer) {
-  weft_shape q = *weft_input_shape(infer, ATTENTION_Q), k = *weft_input_shape(infer, ATTENTION_K),
-             v = *weft_input_shape(infer, ATTENTION_V);
-  weft_shape out = {.rank = -1};
-  if (q.rank < 0 || k.rank < 0 || v.rank < 0) return weft_infer_output(infer, &out);
-  if (q.rank != 4 || k.rank != 4 || v.rank != 4) return fail_attention(infer);
-  weft_dim batch = q.dims[0], heads = q.dims[1], queries = q.dims[2], keys = k.dims[2],
-           depth = q.dims[3], groups = k.dims[1];
-  bool good = weft_dim_meet(&batch, k.dims[0]) && weft_dim_meet(&batch, v.dims[0]) &&
-              weft_dim_meet(&groups, v.dims[1]) && can_share(heads, groups) &&
-              weft_dim_meet(&keys, v.dims[2]) && weft_dim_meet(&depth, k.dims[3]);
-  if (!good) return fail_attention(infer);
+weft_status weft_infer_attended(weft_infer *infer, const weft_shape *k, const weft_shape *v) {
+  weft_shape q = *weft_input_shape(infer, ATTENTION_Q), out = {.rank = -1};
+  if (q.rank < 0 || k->rank < 0 || v->rank < 0) return weft_infer_output(infer, &out);
+  if (q.rank != 4 || k->rank != 4 || v->rank != 4) return fail_attention(infer, k, v);
+  weft_dim batch = q.dims[0], heads = q.dims[1], queries = q.dims[2], keys = k->dims[2],
+           depth = q.dims[3], groups = k->dims[1];
+  bool good = weft_dim_meet(&batch, k->dims[0]) && weft_dim_meet(&batch, v->dims[0]) &&
+              weft_dim_meet(&groups, v->dims[1]) && can_share(heads, groups) &&
+              weft_dim_meet(&keys, v->dims[2]) && weft_dim_meet(&depth, k->dims[3]);
+  if (!good) return fail_attention(infer, k, v);
   weft_shape scores = {.rank = 4, .dims = {batch, heads, queries, keys}};
   WEFT_TRY(check_extras(infer, &scores));
   bool heads_last = infer->node->attributes.attention.heads_last;
   out = (weft_shape){
       .rank = 4,
-      .dims = {batch, heads_last ? queries : heads, heads_last ? heads : queries, v.dims[3]}};
+      .dims = {batch, heads_last ? queries : heads, heads_last ? heads : queries, v->dims[3]}};
   return weft_infer_output(infer, &out);
+}
+
+weft_status weft_infer_attention(weft_infer *infer) {
+  return weft_infer_attended(infer, weft_input_shape(infer, ATTENTION_K),
+                             weft_input_shape(infer, ATTENTION_V));
 }
 
 /* ---- along axes ------------------------------------------------------------------------------ */

@@ -89,7 +89,8 @@ static weft_status find_elements(merging *m, uint32_t region, weft_value_id id,
 
 /* An `if` has regions of its own; a cache is written in place, each one for itself. */
 static bool is_mergeable(const weft_node *node) {
-  return node->op != WEFT_OP_IF && node->op != WEFT_OP_APPEND;
+  return node->op != WEFT_OP_IF && node->op != WEFT_OP_APPEND &&
+         node->op != WEFT_OP_CACHED_ATTENTION;
 }
 
 static const weft_expr *expr_of(const weft_node *node) {

@@ -29,6 +29,9 @@ typedef struct weft_array {
       *constant;      /* weights, and host values computed while planning; NULL for the others */
   weft_layout layout; /* of a constant */
   uint32_t slot;
+  /* Arrays with the same number, not 0, lie in the same memory, wherever that will be: known before
+   * slots are. */
+  uint32_t block;
   uint64_t offset; /* bytes */
   /* The elements lie in the device's own memory: `memory` (constants), else that of the slot. */
   bool on_device;

@@ -298,8 +298,9 @@ weft_status weft_plan_memory(weft_planner *planner) {
   plan->arena_bytes = s.gaps.end;
   if (plan->pool_count > 0) WEFT_TRY(number_pieces(planner));
   for (weft_planned *planned = planner->planned; planned; planned = planned->next) {
-    if (planned->block == WEFT_BLOCK_NONE) continue;
-    const weft_block *block = &planner->blocks[weft_root_block(planner, planned->block)];
+    uint32_t id = weft_block_of(&planned->array);
+    if (id == WEFT_BLOCK_NONE) continue;
+    const weft_block *block = &planner->blocks[weft_root_block(planner, id)];
     planned->array.slot = block->slot;
     planned->array.offset += block->offset;
   }

@@ -52,19 +52,23 @@ static bool is_small(const weft_planner *planner, const weft_node *node) {
   return bytes <= planner->device->small_bytes;
 }
 
-/* A cache is where the request says, and so is what writes it. */
-static const char *why_cache(const weft_planner *planner, uint32_t output) {
-  return weft_plan_wants_device(planner->request, output) ? NULL : "the cache is on the host";
+/* Whether the node writes a cache, which is where the request says; *why: as why_host. */
+static bool writes_cache(const weft_planner *planner, const weft_node *node, const char **why) {
+  for (uint32_t i = 0; i < node->output_count; i++) {
+    uint32_t output;
+    if (!weft_planner_find_cache(planner, node->outputs[i], &output)) continue;
+    *why = weft_plan_wants_device(planner->request, output) ? NULL : "the cache is on the host";
+    return true;
+  }
+  return false;
 }
 
 /* The reason why a node does not run on the device; NULL: it does. */
 static const char *why_host(const weft_planner *planner, const weft_node *node) {
   const weft_device *device = planner->device;
-  uint32_t output;
-  const char *refusal = device->refuses(device, planner->graph, node);
-  if (refusal) return refusal;
-  if (node->op == WEFT_OP_APPEND && weft_planner_find_cache(planner, node->outputs[0], &output))
-    return why_cache(planner, output);
+  const char *why = device->refuses(device, planner->graph, node);
+  if (why || node->op == WEFT_OP_CACHED_ATTENTION) return why; /* the host does not have that op */
+  if (writes_cache(planner, node, &why)) return why;
   if (makes_counts(planner->graph, node) && reads_host(planner, node, TABLE_BYTES_MAX))
     return "counts of what is on the host";
   if (is_small(planner, node) && reads_host(planner, node, device->small_bytes))

@@ -52,10 +52,9 @@ static void note_pasts(weft_planner *planner) {
   const weft_region *region = &planner->graph->regions[0];
   for (uint32_t o = 0; o < region->output_count; o++) {
     if (!weft_planner_is_cache(planner, o)) continue;
-    const weft_value *present = &planner->graph->values[region->outputs[o]];
+    weft_value_id past = weft_cache_past(planner->graph, region->outputs[o]);
     for (uint32_t i = 0; i < region->input_count; i++)
-      if (region->inputs[i] == planner->graph->nodes[present->producer].inputs[0])
-        planner->refresh->is_past[i] = true;
+      if (region->inputs[i] == past) planner->refresh->is_past[i] = true;
   }
 }
 
@@ -272,12 +271,11 @@ static bool stays_in_place(const weft_planner *planner, const weft_step *step) {
   return true;
 }
 
-static weft_status refresh_output(weft_planner *planner, const weft_node *node,
-                                  weft_value_id value) {
+static weft_status refresh_output(weft_planner *planner, weft_value_id value) {
   weft_array *array = planner->arrays[planner->home[value]][value], before = *array;
   if (!set_shape(array, &planner->facts.shapes[value])) return WEFT_UNSUPPORTED;
   if (weft_block_of(array) == WEFT_BLOCK_NONE)
-    weft_planner_lay_cache(planner, node);
+    weft_planner_lay_cache(planner, value);
   else if (!fits_block(planner, array))
     return WEFT_UNSUPPORTED;
   if (!same_array(array, &before)) planner->facts.changed[value] = true;
@@ -292,7 +290,7 @@ static weft_status refresh_step(weft_planner *planner, const weft_node *node) {
     if (step->inputs[i] && !device->takes(device, node, i, step->inputs[i]))
       return WEFT_UNSUPPORTED;
   for (uint32_t i = 0; i < node->output_count; i++)
-    WEFT_TRY(refresh_output(planner, node, node->outputs[i]));
+    WEFT_TRY(refresh_output(planner, node->outputs[i]));
   if (node->op == WEFT_OP_MAP && !stays_in_place(planner, step)) return WEFT_UNSUPPORTED;
   mark_step(planner->refresh, number);
   return WEFT_OK;

@@ -11,7 +11,6 @@ static weft_array *new_array(weft_planner *planner, uint8_t side, weft_dtype dty
                              const weft_shape *shape) {
   weft_planned *planned = WEFT_ARENA_NEW(&planner->plan->arena, weft_planned);
   if (!planned) return NULL;
-  planned->block = WEFT_BLOCK_NONE;
   planned->next = planner->planned;
   planner->planned = planned;
   weft_array *array = &planned->array;
@@ -43,7 +42,7 @@ static weft_array *new_block_array(weft_planner *planner, uint8_t side, weft_dty
       .merged = WEFT_BLOCK_NONE,
       .array = array,
   };
-  ((weft_planned *)(void *)array)->block = planner->block_count - 1;
+  array->block = planner->block_count; /* 1 + its number */
   return array;
 }
 
@@ -192,7 +191,7 @@ static weft_status lay_view(weft_planner *planner, const weft_node *node, uint8_
   array->memory = from->memory;
   array->slot = from->slot;
   array->offset = from->offset + (uint64_t)offset;
-  ((weft_planned *)(void *)array)->block = weft_block_of(from);
+  array->block = from->block;
   planner->arrays[side][output] = array;
   return WEFT_OK;
 }
@@ -289,6 +288,7 @@ static weft_status step_input(weft_planner *planner, const weft_node *node, bool
 
 bool weft_planner_find_cache(const weft_planner *planner, weft_value_id value, uint32_t *out) {
   const weft_region *region = &planner->graph->regions[0];
+  if (weft_cache_past(planner->graph, value) == WEFT_VALUE_NONE) return false;
   for (uint32_t i = 0; i < region->output_count; i++) {
     *out = i;
     if (region->outputs[i] == value && weft_planner_is_cache(planner, i)) return true;
@@ -303,10 +303,10 @@ static void set_cache_strides(weft_array *array, int64_t capacity) {
   array->strides[0] = array->strides[1] * array->dims[1];
 }
 
-void weft_planner_lay_cache(const weft_planner *planner, const weft_node *node) {
-  uint8_t side = planner->home[node->outputs[0]];
-  weft_array *past = planner->arrays[side][node->inputs[0]];
-  weft_array *present = planner->arrays[side][node->outputs[0]];
+void weft_planner_lay_cache(const weft_planner *planner, weft_value_id value) {
+  uint8_t side = planner->home[value];
+  weft_array *past = planner->arrays[side][weft_cache_past(planner->graph, value)];
+  weft_array *present = planner->arrays[side][value];
   uint32_t output = present->slot - 1 - planner->graph->regions[0].input_count;
   int64_t rows = planner->request->cache_rows[output];
   int64_t capacity = weft_cache_capacity(rows, present->dims[2]);
@@ -319,7 +319,7 @@ static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
   for (uint32_t i = 0; i < node->output_count; i++) {
     weft_value_id value = node->outputs[i];
     uint32_t cache;
-    bool is_cache = node->op == WEFT_OP_APPEND && weft_planner_find_cache(planner, value, &cache);
+    bool is_cache = weft_planner_find_cache(planner, value, &cache);
     weft_dtype dtype = planner->facts.dtypes[value];
     const weft_shape *shape = &planner->facts.shapes[value];
     uint8_t side = planner->home[value];
@@ -329,7 +329,7 @@ static weft_status output_arrays(weft_planner *planner, const weft_node *node) {
     planner->arrays[side][value] = array;
     if (!is_cache) continue;
     array->slot = 1 + planner->graph->regions[0].input_count + cache;
-    weft_planner_lay_cache(planner, node);
+    weft_planner_lay_cache(planner, value);
   }
   return WEFT_OK;
 }

@@ -28,16 +28,15 @@ typedef struct weft_block {
   const weft_array *array; /* the dense array that it was made for */
 } weft_block;
 
-/* An array with the block that it lies in (WEFT_BLOCK_NONE: a constant or an input). */
 typedef struct weft_planned {
-  weft_array array; /* first: a weft_array of a plan is a weft_planned */
-  uint32_t block;
+  weft_array array;          /* first: a weft_array of a plan is a weft_planned */
   uint64_t room;             /* elements that there is memory for, where they are known */
   struct weft_planned *next; /* all of the plan's, newest first */
 } weft_planned;
 
+/* The block that an array lies in; WEFT_BLOCK_NONE: a constant or an input. */
 static inline uint32_t weft_block_of(const weft_array *array) {
-  return ((const weft_planned *)(const void *)array)->block;
+  return array->block - 1;
 }
 
 typedef struct weft_planner {
@@ -135,7 +134,7 @@ static inline int64_t weft_plan_output_kind(const weft_plan_request *request, ui
          (weft_plan_wants_device(request, output) ? WEFT_KIND_ON_DEVICE : 0);
 }
 /* Strides of a cache's output (and of its past, which may lie in place) for the request. */
-void weft_planner_lay_cache(const weft_planner *planner, const weft_node *node);
+void weft_planner_lay_cache(const weft_planner *planner, weft_value_id value);
 static inline bool weft_planner_is_cache(const weft_planner *planner, uint32_t output) {
   return weft_plan_wants_cache(planner->request, output);
 }

@@ -28,16 +28,15 @@ static bool is_cache(const weft_graph *graph, const weft_users *users, uint32_t 
                      uint32_t *input) {
   const weft_region *region = &graph->regions[0];
   weft_value_id present = region->outputs[output];
+  weft_value_id past = weft_cache_past(graph, present);
   weft_node_id append = graph->values[present].producer;
-  if (graph->values[present].kind != WEFT_VALUE_COMPUTED) return false;
-  const weft_node *node = &graph->nodes[append];
-  if (node->op != WEFT_OP_APPEND || node->region != 0) return false;
+  if (past == WEFT_VALUE_NONE || graph->nodes[append].region != 0) return false;
   uint32_t as_output = 0;
   for (uint32_t o = 0; o < region->output_count; o++) as_output += region->outputs[o] == present;
   for (*input = 0; *input < region->input_count; ++*input)
-    if (region->inputs[*input] == node->inputs[0]) break;
+    if (region->inputs[*input] == past) break;
   return as_output == 1 && *input < region->input_count &&
-         only_appended_to(graph, users, node->inputs[0], append);
+         only_appended_to(graph, users, past, append);
 }
 
 /* Buffers are in the memory of the device that appends, where rows are whole words, so that heads

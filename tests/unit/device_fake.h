@@ -177,7 +177,8 @@ static inline uint64_t fake_hash(const fake *f, uint64_t number) {
 static inline const char *fake_refuses(const weft_device *device, const weft_graph *graph,
                                        const weft_node *node) {
   const fake *f = fake_of(device);
-  if (node->op == WEFT_OP_IF || node->op == WEFT_OP_SHAPE || node->op == WEFT_OP_RANGE)
+  if (node->op == WEFT_OP_IF || node->op == WEFT_OP_SHAPE || node->op == WEFT_OP_RANGE ||
+      node->op == WEFT_OP_CACHED_ATTENTION) /* of graph->nodes or not: a rewrite asks for it */
     return "never";
   if (node->op == f->refused) return "this op";
   return fake_hash(f, (uint64_t)(node - graph->nodes)) % 8 < f->refuses ? "by its number" : NULL;
