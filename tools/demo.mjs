@@ -4,7 +4,7 @@
 //   node tools/demo.mjs [--serve [--port N] [--isolate]]
 //
 // wants what `./dev demo` builds: build/native/weft, web/dist, build/models/minilm.onnx. --serve
-// serves the page afterwards (web/examples/semantic-search).
+// serves the pages of web/examples afterwards.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -23,9 +23,11 @@ const questions = [
   "How does one download run on browsers with different instruction sets?",
 ];
 
-/** What the page needs, by URL path. */
+/** What the pages need, by URL path. */
 export const pageRoots = {
   "/": `${root}web/examples/semantic-search/`,
+  "/bench/": `${root}web/examples/bench/`,
+  "/chart.js/": `${root}node_modules/chart.js/dist/`,
   "/weft-web/": `${root}web/dist/`,
   "/models/": `${root}build/models/`,
   "/paragraphs.json": `${folder}/paragraphs.json`,
@@ -127,6 +129,7 @@ function printCosts(results) {
 async function servePage({ port, isolate }) {
   const { url } = await serve({ roots: pageRoots, port: Number(port), isolate });
   console.log(`\nThe page is at ${url}/ (Ctrl-C ends the server).`);
+  console.log(`How fast Weft is on your GPU: ${url}/bench/`);
 }
 
 async function main() {

@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("../../../", import.meta.url));
 const roots = {
   ...pageRoots,
   "/tests/web/": `${root}tests/web/`,
+  "/web/examples/": `${root}web/examples/`,
   "/tests/models/": `${root}tests/models/`,
   "/embeddings/": `${root}build/embeddings/`,
 };
