@@ -122,6 +122,7 @@ bool session_load(loaded_model *loaded, const common_options *common, bool profi
   options.memory_limit = common->memory_limit_mib << 20;
   options.progress = on_progress;
   options.progress_user = "packing";
+  if (!gpu_choose(loaded, &options, common)) return false;
   double start = now_ms();
   weft_status status = weft_session_open(loaded->model, &options, &loaded->session, &error);
   atomic_store(&current_session, loaded->session);

@@ -29,7 +29,9 @@ typedef struct common_options {
   {"threads", "N", "threads to use (default 1)", OPTION_COUNT, &(common)->threads},                \
       {"kernels", "TARGET", "kernels to use (reference, portable, avx2, neon; default: the best)", \
        OPTION_TEXT, &(common)->kernels},                                                           \
-      {"gpu", "ADAPTER", "run on a GPU, by WebGPU: the fastest, or one whose name holds ADAPTER",  \
+      {"gpu", "ADAPTER",                                                                           \
+       "run on a GPU, by WebGPU: the fastest, one whose name holds ADAPTER, or "                   \
+       "(auto) where it is faster than the CPU",                                                   \
        OPTION_CHOICE, &(common)->gpu},                                                             \
       {"tune", "HOW", "measure the GPU's kernels first: off, fast, full (default: auto)",          \
        OPTION_TEXT, &(common)->tune},                                                              \
@@ -56,6 +58,8 @@ typedef struct loaded_model {
 /* These say on stderr what went wrong. The session takes the GPU along if one is wanted. */
 bool gpu_load(loaded_model *loaded, const common_options *common);
 bool gpu_tune_mode(const common_options *common, weft_tune *out);
+/* With --gpu=auto: says which it is, and closes the GPU if it is the CPU. */
+bool gpu_choose(loaded_model *loaded, weft_session_options *options, const common_options *common);
 /* Compiles and measures kernels before the session's first run. */
 bool gpu_prepare(loaded_model *loaded, const common_options *common);
 bool session_load(loaded_model *loaded, const common_options *common, bool profile);

@@ -57,13 +57,55 @@ static bool write_tuning(const weft_gpu *gpu, const char *path) {
   return !failed;
 }
 
+/* ---- choosing -------------------------------------------------------------------------------- */
+
+/* What was chosen, for people. */
+static void note(const common_options *common, const char *what, const char *why) {
+  progress_clear();
+  if (!common->quiet) fprintf(stderr, "weft: %s%s\n", what, why);
+}
+
+static weft_status choose(weft_chooser *chooser, weft_choice *choice, weft_error *error) {
+  weft_status status = weft_chooser_run(chooser, choice);
+  while (status == WEFT_PENDING) {
+    status = weft_chooser_poll(chooser, true, error);
+    if (status == WEFT_OK) status = weft_chooser_run(chooser, choice);
+  }
+  return status;
+}
+
+bool gpu_choose(loaded_model *loaded, weft_session_options *options, const common_options *common) {
+  weft_error error;
+  weft_chooser *chooser;
+  weft_choice choice;
+  if (!loaded->gpu || strcmp(common->gpu, "auto") != 0) return true;
+  weft_status status = weft_chooser_open(loaded->model, options, &chooser, &error);
+  if (status == WEFT_OK) status = choose(chooser, &choice, &error);
+  weft_chooser_close(&chooser);
+  if (status != WEFT_OK) return fail(loaded->path, &error);
+  note(common, "", choice.why);
+  if (choice.on_gpu) return true;
+  weft_gpu_close(&loaded->gpu);
+  options->gpu = NULL;
+  return true;
+}
+
 /* ---- the GPU of a session -------------------------------------------------------------------- */
+
+static bool is_auto(const common_options *common) {
+  return common->gpu && strcmp(common->gpu, "auto") == 0;
+}
 
 bool gpu_load(loaded_model *loaded, const common_options *common) {
   weft_error error;
   if (!common->gpu || loaded->gpu) return true;
-  weft_gpu_options options = {.adapter = *common->gpu ? common->gpu : NULL};
+  bool any = !*common->gpu || is_auto(common);
+  weft_gpu_options options = {.adapter = any ? NULL : common->gpu};
   weft_status status = weft_gpu_open(loaded->runtime, &options, &loaded->gpu, &error);
+  if (status != WEFT_OK && is_auto(common)) {
+    note(common, "CPU: ", error.message);
+    return true;
+  }
   if (status != WEFT_OK) return fail(NULL, &error);
   return !common->tuning || read_tuning(loaded->gpu, common->tuning);
 }

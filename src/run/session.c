@@ -6,16 +6,31 @@
 #include "cpu/cpu.h"
 #include "gpu/gpu.h"
 #include "opt/opt.h"
+#include "opt/weight.h"
 #include "run/evaluate.h"
 
 weft_session_options weft_session_options_default(void) {
   return (weft_session_options){0};
 }
 
+/* A packed weight, and what those are like for which it may stand. */
+typedef struct sample {
+  weft_dtype dtype, stored; /* as which it is read, and of its codes */
+  uint64_t k, n, block;
+  weft_buffer *packed;
+  weft_layout layout;
+  uint32_t uses;
+} sample;
+
+enum { SAMPLES_MAX = 256 };
+
 /* What the rewrites call back with. */
 typedef struct open_context {
   weft_session *session;
   const weft_session_options *options;
+  sample *samples; /* NULL: every weight is packed */
+  uint32_t sample_count;
+  uint64_t sample_bytes; /* that may still be packed */
 } open_context;
 
 static weft_status evaluate(void *user, const weft_graph *graph, weft_node_id node,
@@ -30,11 +45,57 @@ static bool runs_on_device(void *user, const weft_graph *graph, const weft_node 
   return device->host && !device->refuses(device, graph, node);
 }
 
+static sample sample_of(const weft_graph *graph, weft_value_id weight) {
+  const weft_value *value = &graph->values[weight];
+  weft_weight_list list;
+  sample s = {.dtype = value->dtype, .stored = value->dtype, .uses = 1};
+  if (weft_weight_find(graph, weight, &list)) {
+    s.stored = list.parts[0].data->dtype;
+    s.block = list.parts[0].block;
+  }
+  if (value->shape.rank != 2) return s;
+  s.k = (uint64_t)value->shape.dims[0];
+  s.n = (uint64_t)value->shape.dims[1];
+  return s;
+}
+
+/* One that is like it, the least used of them; NULL: there is none. */
+static sample *find_alike(const open_context *context, const sample *like) {
+  sample *found = NULL;
+  for (uint32_t i = 0; i < context->sample_count && like->k > 0; i++) {
+    sample *s = &context->samples[i];
+    if (s->dtype == like->dtype && s->stored == like->stored && s->k == like->k &&
+        s->n == like->n && s->block == like->block && (!found || s->uses < found->uses))
+      found = s;
+  }
+  return found;
+}
+
+static void keep_sample(open_context *context, sample s, weft_buffer *packed, weft_layout layout) {
+  if (!context->samples || !packed || context->sample_count == SAMPLES_MAX) return;
+  s.packed = weft_buffer_retain(packed);
+  s.layout = layout;
+  context->samples[context->sample_count++] = s;
+  uint64_t left = context->sample_bytes;
+  context->sample_bytes = packed->bytes < left ? left - packed->bytes : 0;
+}
+
 static weft_status pack(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,
                         weft_buffer **out, weft_layout *layout, weft_error *error) {
-  weft_session *session = ((open_context *)user)->session;
-  return session->device->pack(session->device, graph, node, input, &session->heap, out, layout,
-                               error);
+  open_context *context = user;
+  const weft_device *device = context->session->device;
+  sample s = {0}, *alike = NULL;
+  if (context->samples) s = sample_of(graph, node->inputs[input]);
+  if (context->samples && context->sample_bytes == 0) alike = find_alike(context, &s);
+  if (alike) {
+    alike->uses++;
+    *out = weft_buffer_retain(alike->packed);
+    *layout = alike->layout;
+    return WEFT_OK;
+  }
+  WEFT_TRY(device->pack(device, graph, node, input, &context->session->heap, out, layout, error));
+  keep_sample(context, s, *out, *layout);
+  return WEFT_OK;
 }
 
 static bool progress(void *user, uint64_t done, uint64_t total) {
@@ -87,28 +148,41 @@ static weft_status open_device(weft_session *session, const weft_session_options
   return WEFT_OK;
 }
 
-static weft_status prepare(weft_session *session, const weft_session_options *options,
-                           weft_device_open_fn *open, void *user, weft_error *error) {
-  if ((uint32_t)options->activations > WEFT_ACTIVATIONS_INT8)
-    return weft_fail(error, WEFT_INVALID_ARGUMENT, "activations %d are none of weft_activations",
-                     (int)options->activations);
-  WEFT_TRY(open_device(session, options, open, user, error));
-  WEFT_TRY(take_graph(session, options->consume_model, error));
-  open_context context = {session, options};
+static weft_status rewrite(weft_session *session, const weft_session_options *options,
+                           uint64_t sample_bytes, weft_error *error) {
+  open_context context = {.session = session, .options = options, .sample_bytes = sample_bytes};
+  if (sample_bytes > 0) {
+    context.samples = WEFT_ARENA_ARRAY(&session->lists, sample, SAMPLES_MAX);
+    if (!context.samples) return weft_arena_fail(&session->lists, "a session", error);
+  }
   weft_opt_context opt = {.heap = &session->heap,
                           .evaluate = evaluate,
                           .pack = pack,
                           .runs_on_device = runs_on_device,
                           .progress = progress,
                           .user = &context};
-  WEFT_TRY(weft_opt_run(&session->graph, &opt, options->disabled_passes, error));
+  weft_status status = weft_opt_run(&session->graph, &opt, options->disabled_passes, error);
+  for (uint32_t i = 0; i < context.sample_count; i++)
+    weft_buffer_release(&context.samples[i].packed);
+  return status;
+}
+
+static weft_status prepare(weft_session *session, const weft_session_options *options,
+                           weft_device_open_fn *open, void *user, uint64_t sample_bytes,
+                           weft_error *error) {
+  if ((uint32_t)options->activations > WEFT_ACTIVATIONS_INT8)
+    return weft_fail(error, WEFT_INVALID_ARGUMENT, "activations %d are none of weft_activations",
+                     (int)options->activations);
+  WEFT_TRY(open_device(session, options, open, user, error));
+  WEFT_TRY(take_graph(session, options->consume_model, error));
+  WEFT_TRY(rewrite(session, options, sample_bytes, error));
   WEFT_TRY(weft_session_load_weights(session, error));
   return allocate_lists(session, error);
 }
 
-weft_status weft_session_open_device(weft_model *model, const weft_session_options *options,
-                                     weft_device_open_fn *open, void *user, weft_session **out,
-                                     weft_error *error) {
+static weft_status open_session(weft_model *model, const weft_session_options *options,
+                                weft_device_open_fn *open, void *user, uint64_t sample_bytes,
+                                weft_session **out, weft_error *error) {
   *out = NULL;
   weft_heap *heap = &model->runtime->heap;
   weft_session *session = weft_heap_allocate_zeroed(heap, sizeof *session);
@@ -119,10 +193,16 @@ weft_status weft_session_open_device(weft_model *model, const weft_session_optio
   session->profile = options->profile;
   weft_heap_init(&session->heap, NULL, heap, options->memory_limit);
   weft_arena_init(&session->lists, &session->heap);
-  weft_status status = prepare(session, options, open, user, error);
+  weft_status status = prepare(session, options, open, user, sample_bytes, error);
   if (status != WEFT_OK) weft_session_close(&session);
   *out = session;
   return status;
+}
+
+weft_status weft_session_open_device(weft_model *model, const weft_session_options *options,
+                                     weft_device_open_fn *open, void *user, weft_session **out,
+                                     weft_error *error) {
+  return open_session(model, options, open, user, 0, out, error);
 }
 
 static weft_status open_gpu(void *user, weft_device *host, const weft_session_options *options,
@@ -130,12 +210,16 @@ static weft_status open_gpu(void *user, weft_device *host, const weft_session_op
   return weft_gpu_device_open(user, host, options, heap, out, error);
 }
 
+weft_status weft_session_open_sample(weft_model *model, const weft_session_options *options,
+                                     uint64_t bytes, weft_session **out, weft_error *error) {
+  return open_session(model, options, options->gpu ? open_gpu : NULL, options->gpu, bytes, out,
+                      error);
+}
+
 weft_status weft_session_open(weft_model *model, const weft_session_options *options,
                               weft_session **out, weft_error *error) {
   weft_session_options defaults = weft_session_options_default();
-  if (!options) options = &defaults;
-  return weft_session_open_device(model, options, options->gpu ? open_gpu : NULL, options->gpu, out,
-                                  error);
+  return weft_session_open_sample(model, options ? options : &defaults, 0, out, error);
 }
 
 void weft_session_release_plan(weft_session *session, weft_bound_plan *bound) {

@@ -91,6 +91,16 @@ typedef weft_status weft_device_open_fn(void *user, weft_device *host,
 weft_status weft_session_open_device(weft_model *model, const weft_session_options *options,
                                      weft_device_open_fn *open, void *user, weft_session **out,
                                      weft_error *error);
+/* As weft_session_open, for rehearsals: once so many bytes of weights are packed (0: all are),
+ * those that are alike take turns in the others' place. The results are wrong then, the time is
+ * right. */
+weft_status weft_session_open_sample(weft_model *model, const weft_session_options *options,
+                                     uint64_t bytes, weft_session **out, weft_error *error);
+/* How long sequences are guessed to be, where nobody says. */
+#define WEFT_LONG_EXTENT 128
+/* Likely shapes of the inputs as session->dims, which lie in the arena: caches empty, a batch of
+ * one, other free extents as given. false: an input is not even known in rank. */
+bool weft_session_guess(weft_session *session, int64_t extent, weft_arena *arena);
 weft_status weft_session_load_weights(weft_session *session, weft_error *error);
 
 /* Ends a run that is pending. */

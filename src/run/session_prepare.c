@@ -3,9 +3,6 @@
 #include "base/memory.h"
 #include "run/session.h"
 
-/* One guess is that every extent is 1, as for a token; the other one that sequences are so long. */
-#define LONG_EXTENT 128
-
 /* By symbol. Caches are empty; what stands first in a shape is a batch of one. */
 static void guess_extents(const weft_session *session, int64_t extent, int64_t *guess) {
   const weft_graph *graph = &session->graph;
@@ -52,15 +49,20 @@ static void want_all(weft_session *session) {
   }
 }
 
-/* The plan for a guess, which may well not fit the model; or NULL. */
-static weft_bound_plan *plan_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
+bool weft_session_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
   const weft_graph *graph = &session->graph;
   int64_t *guess = WEFT_ARENA_ARRAY(scratch, int64_t, graph->symbol_count);
   int64_t *dims = WEFT_ARENA_ARRAY(scratch, int64_t,
                                    ((uint64_t)graph->regions[0].input_count + 1) * WEFT_RANK_MAX);
-  if (!guess || !dims) return NULL;
+  if (!guess || !dims) return false;
   guess_extents(session, extent, guess);
-  if (!guess_inputs(session, guess, dims)) return NULL;
+  return guess_inputs(session, guess, dims);
+}
+
+/* The plan for a guess, which may well not fit the model; or NULL. */
+static weft_bound_plan *plan_guess(weft_session *session, int64_t extent, weft_arena *scratch) {
+  const weft_graph *graph = &session->graph;
+  if (!weft_session_guess(session, extent, scratch)) return NULL;
   want_all(session);
   weft_plan_request request = weft_session_request(session);
   weft_bound_plan *bound = weft_heap_allocate_zeroed(&session->heap, sizeof *bound);
@@ -106,7 +108,7 @@ static weft_status rehearse(weft_session *session, int64_t extent, weft_error *e
 }
 
 weft_status weft_session_prepare(weft_session *session, weft_error *error) {
-  static const int64_t extents[] = {1, LONG_EXTENT};
+  static const int64_t extents[] = {1, WEFT_LONG_EXTENT}; /* as for a token, and for a text */
   const weft_device *device = session->device;
   if (!device->ready) return WEFT_OK;
   if (weft_session_is_lost(session)) return weft_session_fail_lost(error);
