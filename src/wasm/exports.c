@@ -272,6 +272,17 @@ EXPORT(web_gpu_forget) void web_gpu_forget(weft_gpu *gpu, uint32_t buffer) {
   gpu->driver->buffer_close(gpu->driver, buffer);
 }
 
+/* What was measured on the GPU so far. */
+EXPORT(web_gpu_tuning) const char *web_gpu_tuning(web_context *context, const weft_gpu *gpu) {
+  start_text(context);
+  weft_gpu_write_tuning(gpu, add_text, context);
+  return context->text;
+}
+EXPORT(web_gpu_read_tuning)
+int web_gpu_read_tuning(web_context *context, weft_gpu *gpu, const char *text) {
+  return weft_gpu_read_tuning(gpu, text, strlen(text), &context->error);
+}
+
 /* ---- sessions ------------------------------------------------------------------------------ */
 
 /* A session that takes the model's weights. `gpu`: NULL for the CPU alone. `disabled`: names of
@@ -279,7 +290,7 @@ EXPORT(web_gpu_forget) void web_gpu_forget(weft_gpu *gpu, uint32_t buffer) {
 EXPORT(web_session_open)
 weft_session *web_session_open(web_context *context, weft_model *model, weft_gpu *gpu,
                                const char *disabled, double memory_limit, int profile,
-                               uint32_t threads, int activations) {
+                               uint32_t threads, int activations, int tune) {
   weft_session *session = NULL;
   weft_session_options options = weft_session_options_default();
   options.gpu = gpu;
@@ -288,6 +299,7 @@ weft_session *web_session_open(web_context *context, weft_model *model, weft_gpu
   options.memory_limit = (uint64_t)memory_limit;
   options.profile = profile != 0;
   options.activations = (weft_activations)activations;
+  options.tune = (weft_tune)tune;
   options.consume_model = true;
   options.progress = progress;
   weft_warm_up(context, model);

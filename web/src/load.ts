@@ -21,6 +21,7 @@ import {
   urlRemote,
 } from "./source.js";
 import { type Tier, chooseTier } from "./tiers.js";
+import { type TuneMode, keepingTuning, restoreTuning, tuneModes } from "./tuning.js";
 
 /** Bytes read or packed so far, of a total (0: not known). */
 export interface LoadProgress {
@@ -43,6 +44,12 @@ export interface WeftOptions {
    * ("auto") where the model allows it.
    */
   activations?: (typeof activations)[number];
+  /**
+   * Whether kernels are timed on the user's own GPU when the session is made: not at all, some (for
+   * about a second), all of them; "auto" is "fast", but "off" where the adapter is a CPU. What was
+   * found is kept for the next visit.
+   */
+  tune?: TuneMode;
 }
 
 /** By their numbers in the core (weft_activations). */
@@ -69,6 +76,7 @@ export class Loading implements Host {
   stage: LoadProgress["stage"] = "read";
   /** Where the session will run; undefined: on the CPU alone. */
   gpu: PageGpu | undefined;
+  tune: TuneMode = "auto";
   readonly options: SessionOptions;
   readonly #location: string;
   /** External data in the options, by the path that the model names. */
@@ -143,9 +151,11 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
         const threads = options.intraOpNumThreads ?? 0;
         const rounding = activations.indexOf(options.activations ?? "auto");
         if (rounding < 0) throw new Error(`activations: there is no '${options.activations}'`);
+        const tune = tuneModes.indexOf(loading.tune);
+        if (tune < 0) throw new Error(`tune: there is no '${loading.tune}'`);
         return core.check(
           call.web_session_open(
-            ...[context, model, gpu?.at ?? 0, text, limit, profile, threads, rounding],
+            ...[context, model, gpu?.at ?? 0, text, limit, profile, threads, rounding, tune],
           ),
         );
       });
@@ -181,10 +191,16 @@ async function finishModel(core: Core, loading: Loading, loader: number): Promis
 const THREADS_FROM_BYTES = 2 ** 20;
 const THREADS_MS = 1000;
 
+async function prepare(core: Core, session: CoreSession): Promise<void> {
+  if (session.gpu) await keepingTuning(core, session.gpu, () => session.prepare());
+}
+
 /** How large the model is turns out when it has been read: then it may have to start over. */
 async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<CoreSession> {
   const core = await loadCore(tier);
   throwIfAborted(loading.options.signal);
+  // The database answers while the model arrives; who needs it sees a failure.
+  if (loading.gpu) restoreTuning(core, core.gpu(loading.gpu)).catch(() => undefined);
   let loader = 0;
   try {
     loader = await read(core);
@@ -193,7 +209,7 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
       const model = await finishModel(core, loading, loader);
       loader = 0;
       const session = openSession(core, loading, model);
-      await session.prepare().catch(async (error: unknown) => {
+      await prepare(core, session).catch(async (error: unknown) => {
         await session.dispose();
         throw error;
       });
@@ -262,14 +278,18 @@ async function openDownload(location: string, loading: Loading): Promise<CoreSes
  * The first provider that is there: a GPU, or undefined for the CPU, which does the work also where
  * there is none of them. Who asked for something else is told.
  */
-async function chooseProvider(options: SessionOptions): Promise<PageGpu | undefined> {
-  for (const entry of options.executionProviders ?? []) {
-    const { name, device, without } = (typeof entry === "string" ? { name: entry } : entry) as {
+async function chooseProvider(loading: Loading): Promise<PageGpu | undefined> {
+  for (const entry of loading.options.executionProviders ?? []) {
+    const { name, device, without, tune } = (
+      typeof entry === "string" ? { name: entry } : entry
+    ) as {
       name: string;
       device?: unknown;
       without?: readonly GpuFeature[];
+      tune?: TuneMode;
     };
     if (name === "wasm" || name === "cpu") return undefined;
+    loading.tune = tune ?? loading.options.tune ?? "auto";
     let reason: unknown = "weft-web runs on the CPU and by WebGPU";
     try {
       if (name === "webgpu") return await findGpu(device, without);
@@ -292,7 +312,7 @@ export const backend: Backend = {
     throwIfAborted(options.signal);
     const loading = new Loading(options, typeof model === "string" ? model : "");
     try {
-      loading.gpu = await chooseProvider(options);
+      loading.gpu = await chooseProvider(loading);
       loading.addExternal();
       if (typeof model !== "string") return await openSource(bytesSource(model), loading);
       if (isFile(model)) return await openSource(loading.file(model), loading);

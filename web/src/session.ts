@@ -9,6 +9,7 @@ import {
 import type { MemoryUse } from "./core.js";
 import { CoreSession, type ProfileEntry } from "./handler.js";
 import { type SessionOptions, backend } from "./load.js";
+import { tuningOf } from "./tuning.js";
 
 // All names that onnxruntime-web knows, so that no page fails for asking; load.ts warns.
 for (const name of ["wasm", "cpu"]) registerBackend(name, backend, 10);
@@ -70,6 +71,14 @@ export class InferenceSession extends Base {
   /** Weft: metadata_props of the model. */
   get modelMetadata(): Readonly<Record<string, string>> {
     return this.#core.modelMetadata;
+  }
+  /**
+   * Weft: what was measured on the session's GPU, a text that env.webgpu.tuning takes; "" without
+   * a GPU.
+   */
+  get tuning(): string {
+    const { core, gpu } = this.#core;
+    return gpu ? tuningOf(core, gpu) : "";
   }
   /** Weft: times of the latest plan's steps; empty without `enableProfiling`. */
   profile(): ProfileEntry[] {
