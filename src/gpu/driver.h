@@ -43,9 +43,9 @@ typedef struct weft_gpu_facts {
   bool subgroup_size;     /* enable subgroup_size_control */
   bool dot8;              /* dot4I8Packed, dot4U8Packed */
   bool timestamps;        /* timestamp-query */
-  /* For comparisons: kernels with swizzled workgroup memory are left out; those without it come
-   * last. */
-  bool no_swizzle, linear_last;
+  /* For comparisons: kernels with swizzled workgroup memory are left out; those without are, where
+   * there is one with it. */
+  bool no_swizzle, no_linear;
   weft_gpu_matrix_syntax matrix_syntax;
   weft_gpu_matrix matrices[8];
   uint32_t matrix_count;

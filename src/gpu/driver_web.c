@@ -184,7 +184,7 @@ static weft_gpu_facts facts_of(uint32_t handle) {
       .buffer_bytes = (uint64_t)values[FACT_BUFFER_BYTES],
       .binding_bytes = (uint64_t)values[FACT_BINDING_BYTES],
       .no_swizzle = values[FACT_SWIZZLE] == 0,
-      .linear_last = values[FACT_LINEAR] == 0,
+      .no_linear = values[FACT_LINEAR] == 0,
       .matrix_count = (uint32_t)values[FACT_MATRIX_COUNT],
   };
   for (uint32_t i = 0; i < facts.matrix_count; i++) {

@@ -72,6 +72,8 @@ static double lanes_of(const weft_gpu_facts *facts) {
   return facts->is_software ? 64 : 16384;
 }
 
+#define LEFT_OUT 1e6
+
 /* Steps of a lane, were there enough of them; more where there are not. */
 static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                         const weft_matmul_variant *v) {
@@ -85,7 +87,7 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   double lane = step * (double)shape->k / v->splits;
   double waves = groups * threads / lanes_of(facts);
   double cost = lane * (waves > 1 ? waves : 1);
-  if (!v->swizzle && facts->linear_last) cost *= 1e6;
+  if (!v->swizzle && facts->no_linear) cost *= LEFT_OUT;
   if (rows * quads > REGISTERS_MAX) cost *= 2; /* takes long to compile: for those who measure */
   return v->splits > 1 ? cost + 600 : cost;
 }
@@ -209,5 +211,6 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
       v.matrix = (uint8_t)c;
       add(&rank, &v, matrix_cost(facts, shape, &v));
     }
+  while (facts->no_linear && out[0].swizzle && !out[rank.count - 1].swizzle) rank.count--;
   return rank.count;
 }

@@ -17,6 +17,8 @@ static void add_features(weft_text *text, const weft_gpu_facts *facts) {
   if (facts->immediate_bytes)
     weft_text_add(text, ", %u bytes of immediates", facts->immediate_bytes);
   if (facts->timestamps) weft_text_add(text, ", timestamps");
+  if (facts->no_swizzle) weft_text_add(text, ", nothing swizzled");
+  if (facts->no_linear) weft_text_add(text, ", all swizzled");
 }
 
 void weft_gpu_describe(weft_gpu *gpu) {

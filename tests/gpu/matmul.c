@@ -388,6 +388,12 @@ static void test_dense_weights(gpu_bench *g) {
 
 /* ---- what is tried first --------------------------------------------------------------------- */
 
+static bool is_all(const weft_matmul_variant *variants, uint32_t count, bool swizzle) {
+  bool all = count > 0;
+  for (uint32_t i = 0; i < count; i++) all &= variants[i].swizzle == swizzle;
+  return all;
+}
+
 /* Comparisons ask for one of the layouts of workgroup memory. */
 static void test_layouts(gpu_bench *g) {
   static const weft_matmul_shape shapes[] = {
@@ -395,17 +401,14 @@ static void test_layouts(gpu_bench *g) {
       {.m = 64, .n = 64, .k = 64, .batches = 8, .f16 = true},
       {.m = 256, .n = 512, .k = 512, .batches = 1, .bits = 8, .block = 32, .rounded = true},
   };
+  weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
   for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-    weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
     weft_gpu_facts facts = *g->gpu->facts;
     facts.matrix_count = 0;
-    facts.linear_last = true;
-    CHECK(weft_matmul_variants(&facts, &shapes[i], variants) > 0);
-    CHECK(variants[0].swizzle);
+    facts.no_linear = true;
+    CHECK(is_all(variants, weft_matmul_variants(&facts, &shapes[i], variants), true));
     facts.no_swizzle = true;
-    uint32_t count = weft_matmul_variants(&facts, &shapes[i], variants);
-    CHECK(count > 0);
-    for (uint32_t v = 0; v < count; v++) CHECK(!variants[v].swizzle);
+    CHECK(is_all(variants, weft_matmul_variants(&facts, &shapes[i], variants), false));
   }
 }
 

@@ -17,7 +17,7 @@ const removable = {
   "packed-dot": [4],
   "subgroup-matrix": [6, 21],
   immediates: [9],
-  /** Of workgroup memory; without the linear layout, the swizzled one is tried first. */
+  /** Layouts of workgroup memory. */
   swizzle: [19],
   linear: [20],
 };
