@@ -2,6 +2,11 @@
 // a workgroup has WX quads of columns and SLICES lanes for each, which share out k. A lane takes
 // UNIT positions of k at a time, in one block of scales; neighbours read neighbouring 16 bytes. The
 // lanes' sums meet in workgroup memory, with SUBGROUPS by shuffles first.
+//
+// NORM: a is an RMS norm, x weight / sqrt(mean x^2 + epsilon): x is bound, what is multiplied is
+// x weight, and the row's root, which commutes with the product, comes at the end.
+// PAIR: a second product, with the words c, which is an input of the expression.
+// ROUNDED is 2: each workgroup rounds the rows to 8 bits itself.
 
 #include matmul_params
 #include matmul_epilogue
@@ -14,24 +19,68 @@ const WX = ${WX}u;
 const SLICES = ${SLICES}u;
 const THREADS = ${WX}u * ${SLICES}u;
 const UNIT = ${UNIT}u;
+const ALL = THREADS * ${ROWS}u;
 
-var<workgroup> sums: array<vec4<f32>, ${WX} * ${SLICES} * ${ROWS}>;
+var<workgroup> sums: array<vec4<f32>, ${PRODUCTS} * ${WX} * ${SLICES} * ${ROWS}>;
+#if NORM
+var<workgroup> squares: array<f32, ${WX} * ${SLICES} * ${ROWS}>;
+#end
 
-#if ROUNDED
+#if PAIR
+fn pair_words(base: u32, quad: u32, word: u32) -> vec4<u32> {
+  return c_raw[base + ((quad / PANEL) * params.b_words + word) * PANEL + quad % PANEL];
+}
+#if CODES
+fn pair_scale(index: u32) -> vec4<f32> {
+  return c_scales4(params.scale_start + index);
+}
+fn pair_zero(index: u32) -> vec4<f32> {
+#if ZEROS
+  return vec4<f32>(c_zeros4(params.zero_start + index));
 #else
-fn load_a(base: u32, row: u32, k: u32, k_end: u32) -> vec4<f32> {
-  let at = base + row * params.a_row + k;
+  return zero_of(index);
+#end
+}
+#end
+#end
+
+#if ROUNDED == 1
+#else
+fn load_row(start: u32, k: u32) -> vec4<f32> {
+  let at = start + k;
 #if A_VEC4
-  if (k < k_end) { return a4(at / 4u); }
+  if (k < params.k) { return a4(at / 4u); }
   return vec4<f32>();
 #else
   var v = vec4<f32>();
 #for j 4
-  if (k + ${j}u < k_end) { v[${j}] = a(at + ${j}u); }
+  if (k + ${j}u < params.k) { v[${j}] = a(at + ${j}u); }
 #end
   return v;
 #end
 }
+
+// Four numbers of a row from k on.
+fn load(start: u32, k: u32) -> vec4<f32> {
+#if NORM
+  return load_row(start, k) * norm4(params.norm_start + min(k, params.k - 4u) / 4u);
+#else
+  return load_row(start, k);
+#end
+}
+#end
+
+#if ROUNDED == 2
+const ROUND_BLOCKS = ${ROUND_BLOCKS}u;
+const ROW_WORDS = ${ROUND_BLOCKS}u * ${ROUND_BLOCK}u / 4u;
+var<workgroup> row_codes: array<u32, ${ROWS} * ${ROUND_BLOCKS} * ${ROUND_BLOCK} / 4>;
+var<workgroup> row_scales: array<f32, ${ROWS} * ${ROUND_BLOCKS}>;
+
+fn put_code(at: u32, codes: u32) {
+  row_codes[at] = codes;
+}
+
+#include matmul_round
 #end
 
 @compute @workgroup_size(${WX} * ${SLICES}) ${SUBGROUP_SIZE_ATTRIBUTE}
@@ -50,84 +99,148 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #include matmul_split
 #include matmul_batch
   let quad = min(item % tiles * WX + index % WX, quads - 1u);
+#for p PRODUCTS
 #for r ROWS
-  var sum${r} = vec4<f32>();
+  var sum${r}_${p} = vec4<f32>();
+#end
+#end
+#if NORM
+#for r ROWS
+  {
+    var square = 0.0;
+    for (var k = index * 4u; k < params.k; k += THREADS * 4u) {
+      let v = load_row(a_base + ${r}u * params.a_row, k);
+      square += dot(v, v);
+    }
+#if SUBGROUPS
+    square = subgroupAdd(square);
+#end
+    squares[${r}u * THREADS + index] = square;
+  }
+#end
+#end
+#if ROUNDED == 2
+  for (var i = index; i < ${ROWS}u * ROUND_BLOCKS; i += THREADS) {
+    let row = i / ROUND_BLOCKS;
+    let k0 = i % ROUND_BLOCKS * ${ROUND_BLOCK}u;
+    let scale = round_block(a_base + row * params.a_row, k0, row * ROW_WORDS + k0 / 4u);
+    row_scales[i] = bitcast<f32>(scale);
+  }
+  workgroupBarrier();
 #end
   for (var k = k_begin + index / WX * UNIT; k < k_end; k += SLICES * UNIT) {
     let word = k / PER_WORD;
+#for p PRODUCTS
+#for w UNIT_WORDS
+#if ${p}
+    let words${w}_${p} = pair_words(b_base, quad, min(word + ${w}u, params.b_words - 1u));
+#else
+    let words${w}_${p} = quad_words(b_base, quad, min(word + ${w}u, params.b_words - 1u));
+#end
+#end
+#end
 #if CODES
 #for r ROWS
 #if ROUNDED
-    var in_unit${r} = vec4<i32>();
     var total${r} = 0;
 #else
-    var in_unit${r} = vec4<f32>();
     var total${r} = vec4<f32>();
 #end
+#for p PRODUCTS
+#if ROUNDED
+    var in_unit${r}_${p} = vec4<i32>();
+#else
+    var in_unit${r}_${p} = vec4<f32>();
+#end
 #end
 #end
 #for w UNIT_WORDS
-    let words${w} = quad_words(b_base, quad, min(word + ${w}u, params.b_words - 1u));
-#end
-#for w UNIT_WORDS
-#if CODES
 #for f FIELDS
     {
-#if ROUNDED
-      let codes = signed_codes(field_of(words${w}, ${f}u));
 #for r ROWS
+#if ROUNDED == 1
       let a${r} = rounded_word(a_base + ${r}u * params.a_row + k / 4u +
                                ${w}u * PER_WORD / 4u + ${f}u);
       total${r} += total_of(a${r});
-      in_unit${r} += dots(a${r}, codes);
+#end
+#if ROUNDED == 2
+      let a${r} = row_codes[${r}u * ROW_WORDS + k / 4u + ${w}u * PER_WORD / 4u + ${f}u];
+      total${r} += total_of(a${r});
+#end
+#if ROUNDED
+#else
+      let a${r} = load(a_base + ${r}u * params.a_row, k + ${w}u * PER_WORD + ${f}u * 4u);
+      total${r} += a${r};
+#end
+#end
+#for p PRODUCTS
+      let codes${p} = field_of(words${w}_${p}, ${f}u);
+#if ROUNDED
+      let signed${p} = signed_codes(codes${p});
+#for r ROWS
+      in_unit${r}_${p} += dots(a${r}, signed${p});
 #end
 #else
-      let codes = field_of(words${w}, ${f}u);
-      let b0 = bytes_of(codes, 0u);
-      let b1 = bytes_of(codes, 1u);
-      let b2 = bytes_of(codes, 2u);
-      let b3 = bytes_of(codes, 3u);
+      let b0_${p} = bytes_of(codes${p}, 0u);
+      let b1_${p} = bytes_of(codes${p}, 1u);
+      let b2_${p} = bytes_of(codes${p}, 2u);
+      let b3_${p} = bytes_of(codes${p}, 3u);
 #for r ROWS
-      let a${r} = load_a(a_base, ${r}u, k + ${w}u * PER_WORD + ${f}u * 4u, k_end);
-      total${r} += a${r};
-      in_unit${r} += a${r}.x * b0;
-      in_unit${r} += a${r}.y * b1;
-      in_unit${r} += a${r}.z * b2;
-      in_unit${r} += a${r}.w * b3;
+      in_unit${r}_${p} += a${r}.x * b0_${p};
+      in_unit${r}_${p} += a${r}.y * b1_${p};
+      in_unit${r}_${p} += a${r}.z * b2_${p};
+      in_unit${r}_${p} += a${r}.w * b3_${p};
+#end
 #end
 #end
     }
 #end
 #end
-#end
-#if CODES
     let place = scale_index(quad, k);
-    let scale = scale_of(place);
+#for p PRODUCTS
+#if ${p}
+    let scale${p} = pair_scale(place);
+    let own_zero${p} = pair_zero(place);
+#else
+    let scale${p} = scale_of(place);
+    let own_zero${p} = zero_of(place);
+#end
 #if ROUNDED
-    let zero = zero_of(place) - vec4<f32>(MIDDLE);
+    let zero${p} = own_zero${p} - vec4<f32>(MIDDLE);
 #for r ROWS
-    sum${r} += rounded_scale(batch * params.m + ${r}u, k) *
-               (scale * (vec4<f32>(in_unit${r}) - zero * f32(total${r})));
+#if ROUNDED == 1
+    let row_scale${r}_${p} = rounded_scale(batch * params.m + ${r}u, k);
+#else
+    let row_scale${r}_${p} = row_scales[${r}u * ROUND_BLOCKS + k / ${ROUND_BLOCK}u];
+#end
+    sum${r}_${p} += row_scale${r}_${p} *
+                    (scale${p} * (vec4<f32>(in_unit${r}_${p}) - zero${p} * f32(total${r})));
 #end
 #else
-    let zero = zero_of(place);
 #for r ROWS
-    sum${r} += scale * (in_unit${r} - zero * dot(total${r}, vec4<f32>(1.0)));
+    sum${r}_${p} += scale${p} *
+                    (in_unit${r}_${p} - own_zero${p} * dot(total${r}, vec4<f32>(1.0)));
+#end
 #end
 #end
 #else
 #for r ROWS
     {
-      let a0 = load_a(a_base, ${r}u, k, k_end);
+      let a0 = load(a_base + ${r}u * params.a_row, k);
 #if BITS == 16
-      sum${r} += a0.x * half_of(words0, 0u) + a0.y * half_of(words0, 1u);
-      sum${r} += a0.z * half_of(words1, 0u) + a0.w * half_of(words1, 1u);
-      let a1 = load_a(a_base, ${r}u, k + 4u, k_end);
-      sum${r} += a1.x * half_of(words2, 0u) + a1.y * half_of(words2, 1u);
-      sum${r} += a1.z * half_of(words3, 0u) + a1.w * half_of(words3, 1u);
+      let a1 = load(a_base + ${r}u * params.a_row, k + 4u);
+#end
+#for p PRODUCTS
+#if BITS == 16
+      sum${r}_${p} += a0.x * half_of(words0_${p}, 0u) + a0.y * half_of(words0_${p}, 1u);
+      sum${r}_${p} += a0.z * half_of(words1_${p}, 0u) + a0.w * half_of(words1_${p}, 1u);
+      sum${r}_${p} += a1.x * half_of(words2_${p}, 0u) + a1.y * half_of(words2_${p}, 1u);
+      sum${r}_${p} += a1.z * half_of(words3_${p}, 0u) + a1.w * half_of(words3_${p}, 1u);
 #else
-      sum${r} += a0.x * bitcast<vec4<f32>>(words0) + a0.y * bitcast<vec4<f32>>(words1);
-      sum${r} += a0.z * bitcast<vec4<f32>>(words2) + a0.w * bitcast<vec4<f32>>(words3);
+#for w 4
+      sum${r}_${p} += a0[${w}] * bitcast<vec4<f32>>(words${w}_${p});
+#end
+#end
 #end
     }
 #end
@@ -135,28 +248,42 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
 #if SUBGROUPS
   for (var step = WX; step < lanes; step = step * 2u) {
+#for p PRODUCTS
 #for r ROWS
-    sum${r} += subgroupShuffleXor(sum${r}, step);
+    sum${r}_${p} += subgroupShuffleXor(sum${r}_${p}, step);
+#end
 #end
   }
   let share = max(lanes, WX);
   if (lane < WX) {
     let to = index / share * WX + index % WX;
+#for p PRODUCTS
 #for r ROWS
-    sums[${r}u * THREADS + to] = sum${r};
+    sums[${p}u * ALL + ${r}u * THREADS + to] = sum${r}_${p};
+#end
 #end
   }
   workgroupBarrier();
   let parts = THREADS / share;
 #else
+#for p PRODUCTS
 #for r ROWS
-  sums[${r}u * THREADS + index] = sum${r};
+  sums[${p}u * ALL + ${r}u * THREADS + index] = sum${r}_${p};
+#end
 #end
   workgroupBarrier();
   for (var parts = SLICES / 2u; parts >= 4u; parts = parts / 2u) {
     if (index < parts * WX) {
+#for p PRODUCTS
 #for r ROWS
-      sums[${r}u * THREADS + index] += sums[${r}u * THREADS + index + parts * WX];
+      sums[${p}u * ALL + ${r}u * THREADS + index] +=
+          sums[${p}u * ALL + ${r}u * THREADS + index + parts * WX];
+#end
+#end
+#if NORM
+#for r ROWS
+      squares[${r}u * THREADS + index] += squares[${r}u * THREADS + index + parts * WX];
+#end
 #end
     }
     workgroupBarrier();
@@ -166,15 +293,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var i = index; i < WX * ${ROWS}u; i += THREADS) {
     let row = i / WX;
     let column = (item % tiles * WX + i % WX) * 4u;
-    var product = vec4<f32>();
+#if NORM
+    var square = 0.0;
+#if SUBGROUPS
+    for (var p = 0u; p < THREADS; p += lanes) { square += squares[row * THREADS + p]; }
+#else
+    for (var p = 0u; p < parts * WX; p += 1u) { square += squares[row * THREADS + p]; }
+#end
+    let factor = inverseSqrt(square / f32(params.k) + params.epsilon);
+#end
+#for p PRODUCTS
+    var product${p} = vec4<f32>();
     for (var p = 0u; p < parts; p += 1u) {
-      product += sums[row * THREADS + p * WX + i % WX];
+      product${p} += sums[${p}u * ALL + row * THREADS + p * WX + i % WX];
     }
+#if NORM
+    product${p} = product${p} * factor;
+#end
+#end
     if (column < params.n) {
 #if SPLITS
-      write_quad(product, split * batches + batch, row, column);
+      write_quad(product0, split * batches + batch, row, column);
 #else
-      write_quad(product, batch, row, column
+      write_quad(product0,
+#if PAIR
+                 product1,
+#end
+                 batch, row, column
 #for j EXTRAS
                  , e${j}_base
 #end

@@ -1,6 +1,6 @@
 // matmul_batch.wgsl - included inside main where `batch` is known: where its matrices start.
   var a_base = params.a_start;
-#if ROUNDED
+#if ROUNDED == 1
   a_base += batch * params.m * params.a_row;
 #end
 #if BITS
@@ -16,7 +16,7 @@
 #for i BATCHES
   let batch_at${i} = batch_rest % params.batch${i};
   batch_rest = batch_rest / params.batch${i};
-#if ROUNDED
+#if ROUNDED == 1
 #else
   a_base += batch_at${i} * params.batch${i}_a;
 #end

@@ -12,7 +12,11 @@ struct Params {
 #if SPLITS
   split_k: u32,         // of k in a split
 #end
-#if ROUNDED
+#if NORM
+  norm_start: u32,      // of its weights, in vec4s
+  epsilon: f32,
+#end
+#if ROUNDED == 1
   a_scales: u32, a_blocks: u32, // of the rows of codes: where; how many along k
 #end
 #if BITS

@@ -1,6 +1,7 @@
-// matmul_rounded.wgsl - rows of A as codes (matmul_rows.wgsl): four i8 to a word, and a scale for
-// each block of ROUND_BLOCK.
+// matmul_rounded.wgsl - rows of A as codes: four i8 to a word, and a scale for each block of
+// ROUND_BLOCK. ROUNDED is 1: matmul_rows.wgsl made them; else the kernel itself does.
 
+#if ROUNDED == 1
 // Where the result goes to the same scratch, it is bound as `part`.
 fn rounded_word(i: u32) -> u32 {
 #if SPLITS
@@ -14,6 +15,7 @@ fn rounded_scale(row: u32, k: u32) -> f32 {
   return bitcast<f32>(rounded_word(params.a_scales + row * params.a_blocks +
                                    k / ${ROUND_BLOCK}u));
 }
+#end
 
 // Codes of 8 bits count from the middle of their range here, so that they are signed too.
 #if BITS == 8

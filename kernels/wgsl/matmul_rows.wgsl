@@ -1,5 +1,5 @@
-// matmul_rows.wgsl - rows of floats rounded to 8 bits for products with codes: an invocation rounds
-// ROUND_BLOCK numbers of a row, by their largest. As kernels/reference/codes.c does it.
+// matmul_rows.wgsl - rows of floats rounded to 8 bits for products with codes: a block of a row to
+// an invocation.
 
 struct Params {
   m: u32, k: u32,
@@ -25,8 +25,11 @@ fn load(start: u32, k: u32) -> vec4<f32> {
 #end
 }
 
-// A block whose largest number is below this counts as zeros.
-const LEAST = 0x1p-119f;
+fn put_code(at: u32, codes: u32) {
+  rounded_raw[params.codes + at] = codes;
+}
+
+#include matmul_round
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -41,29 +44,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   start += batch % params.batch${i} * params.batch${i}_a;
   batch = batch / params.batch${i};
 #end
-  var largest = 0u; // |x| as bits, which are ordered as the numbers are
-  for (var i = 0u; i < ${ROUND_BLOCK}u; i += 4u) {
-    let size = bitcast<vec4<u32>>(load(start, k0 + i)) & vec4<u32>(0x7fffffffu);
-    largest = max(max(largest, max(size.x, size.y)), max(size.z, size.w));
-  }
-  // Infinities and NaN make the block's products NaN.
-  let finite = largest < 0x7f800000u;
-  let most = bitcast<f32>(largest);
-  var scale = 0u;
-  var factor = 0.0;
-  if (finite && most >= LEAST) {
-    scale = bitcast<u32>(most / 127.0);
-    factor = 127.0 / most;
-  }
-  if (!finite) { scale = 0x7fc00000u; }
-  rounded_raw[params.scales + item] = scale;
-  let to = params.codes + (row * params.blocks * ${ROUND_BLOCK}u + k0) / 4u;
-  for (var i = 0u; i < ${ROUND_BLOCK}u; i += 4u) {
-    var codes = vec4<u32>();
-    if (finite) {
-      codes = bitcast<vec4<u32>>(vec4<i32>(round(load(start, k0 + i) * factor))) &
-              vec4<u32>(255u);
-    }
-    rounded_raw[to + i / 4u] = codes.x | (codes.y << 8u) | (codes.z << 16u) | (codes.w << 24u);
-  }
+  rounded_raw[params.scales + item] =
+      round_block(start, k0, (row * params.blocks * ${ROUND_BLOCK}u + k0) / 4u);
 }

@@ -131,6 +131,12 @@ static bool gpu_takes(const weft_device *device, const weft_node *node, uint32_t
   return takes && takes(node, input, array);
 }
 
+static bool gpu_merges(const weft_device *device, const weft_step *step, const weft_step *into,
+                       uint32_t input) {
+  return into->node->op == WEFT_OP_MATMUL &&
+         weft_gpu_merges_matmul(gpu_of(device), step, into, input);
+}
+
 /* ---- preparing ------------------------------------------------------------------------------- */
 
 static bool crosses(const weft_step *step) {
@@ -177,6 +183,10 @@ static weft_status gpu_prepare(const weft_device *device, weft_step *step, weft_
   step->flops = step->bytes = 0;
   step->state = NULL;
   step->run = NULL;
+  if (step->into) {
+    step->kernel = "merged";
+    return WEFT_OK;
+  }
   if (crosses(step)) {
     step->kernel = step->outputs[0]->on_device ? "upload" : "download";
     return WEFT_OK;
@@ -547,6 +557,7 @@ weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
                                          .refuses = gpu_refuses,
                                          .is_parameter = gpu_is_parameter,
                                          .small_bytes = SMALL_BYTES,
+                                         .merges = gpu_merges,
                                          .space = gpu,
                                          .memory_open = gpu_memory_open,
                                          .memory_close = gpu_memory_close,

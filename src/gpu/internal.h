@@ -144,6 +144,9 @@ weft_gpu_takes_fn weft_gpu_takes_map, weft_gpu_takes_norm, weft_gpu_takes_reduce
 weft_gpu_prepare_fn weft_gpu_prepare_matmul, weft_gpu_prepare_dequantize;
 weft_gpu_runs_fn weft_gpu_runs_matmul, weft_gpu_runs_dequantize;
 weft_gpu_takes_fn weft_gpu_takes_matmul;
+/* As weft_device.merges, into a matmul. */
+bool weft_gpu_merges_matmul(const weft_gpu_device *gpu, const weft_step *step,
+                            const weft_step *into, uint32_t input);
 weft_gpu_prepare_fn weft_gpu_prepare_attention, weft_gpu_prepare_rotary, weft_gpu_prepare_append;
 weft_gpu_runs_fn weft_gpu_runs_append;
 weft_gpu_takes_fn weft_gpu_takes_attention, weft_gpu_takes_rotary, weft_gpu_takes_append;

@@ -59,6 +59,10 @@ typedef struct matmul {
   weft_step *step;
   weft_arena *arena;
   const weft_array *a, *b, *y;
+  const weft_array *a_from; /* what lies like A, and is bound: where it runs a norm, its input */
+  /* Steps whose work this one does (matmul_merge.c), or NULL. */
+  const weft_step *norm, *pair;
+  uint32_t paired;       /* the extra that `pair` makes */
   const weft_expr *expr; /* NULL: the plain product */
   uint32_t extras;       /* further inputs of it */
   bool packed;
@@ -75,9 +79,9 @@ typedef struct matmul {
   bool a_vec4, b_vec4, y_vec4;
   weft_matmul_variant variant;
   bool finishes; /* the product goes to scratch */
-  /* A's rows are codes in the scratch: words of it at `codes`, and scales; so many blocks. */
-  bool rounded;
-  uint32_t round_block, round_blocks, codes, scales;
+  weft_rounding rounding;
+  bool rounded, rounds_before; /* by a kernel of its own, into words of the scratch: */
+  uint32_t codes, scales;
   uint32_t part; /* where in the scratch, in words */
 } matmul;
 
@@ -158,13 +162,12 @@ static bool is_in_fours(const matmul *job, uint32_t array, uint32_t first) {
 
 static void set_vectors(matmul *job) {
   bool y_half = job->y->dtype == WEFT_F16;
-  job->a_vec4 = job->k % 4 == 0 && is_in_fours(job, NEST_A, weft_gpu_offset(job->a));
+  job->a_vec4 = job->k % 4 == 0 && is_in_fours(job, NEST_A, weft_gpu_offset(job->a_from));
   job->b_vec4 = !job->packed && (job->transposed ? job->k : job->n) % 4 == 0 &&
                 job->b_row % 4 == 0 && is_in_fours(job, NEST_B, weft_gpu_offset(job->b));
   job->y_vec4 = job->n % 4 == 0 && weft_gpu_offset(job->y) % 4 == 0;
-  uint32_t bindings = 3 + job->extras;
-  if (job->packed && job->format.bits < 16)
-    bindings += job->format.float_zeros || job->format.byte_zeros ? 2 : 1;
+  uint32_t bindings = weft_matmul_bindings(job->packed ? &job->format : NULL, job->extras,
+                                           job->norm != NULL, job->pair != NULL);
   job->finishes = (y_half && !job->y_vec4) || bindings > WEFT_GPU_BINDINGS_MAX || job->k == 0;
 }
 
@@ -182,12 +185,17 @@ static void choose(matmul *job) {
   shape.bits = job->packed ? job->format.bits : 0;
   shape.block = job->packed ? job->format.block : 0;
   shape.rounded = job->rounded;
+  shape.row_bytes = job->rounding.row_bytes;
+  shape.norm = job->norm != NULL;
+  shape.paired = job->pair != NULL;
   shape.f16 = job->a->dtype == WEFT_F16 && (job->packed || job->b->dtype == WEFT_F16);
   weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
   uint32_t count = weft_matmul_variants(job->gpu->gpu->facts, &shape, variants);
   weft_tune_key key = {.family = "matmul",
                        .words = {(uint32_t)shape.m, (uint32_t)shape.n, (uint32_t)shape.k,
-                                 (uint32_t)shape.batches, shape.bits | (uint32_t)job->rounded << 8,
+                                 (uint32_t)shape.batches,
+                                 shape.bits | (uint32_t)shape.rounded << 8 |
+                                     (uint32_t)shape.norm << 9 | (uint32_t)shape.paired << 10,
                                  shape.block, (uint32_t)job->a->dtype, (uint32_t)job->transposed}};
   job->variant = variants[weft_tune_choice(job->gpu, &key, count, 0)];
   job->finishes |= job->variant.splits > 1;
@@ -196,6 +204,8 @@ static void choose(matmul *job) {
 /* ---- dispatches ------------------------------------------------------------------------------ */
 
 static const char *const extra_names[] = {"e0", "e1", "e2", "e3", "e4", "e5"};
+static const char *const paired_names[] = {"PAIRED0", "PAIRED1", "PAIRED2",
+                                           "PAIRED3", "PAIRED4", "PAIRED5"};
 
 static void bind_as(weft_gpu_build *build, const char *name, const weft_array *array,
                     weft_dtype dtype, weft_shader_raw raw, bool writes) {
@@ -248,27 +258,40 @@ static weft_status add_places(weft_gpu_build *build, const matmul *job, uint32_t
 /* The expression, its further inputs, and y. */
 static void bind_result(weft_gpu_build *build, const matmul *job, bool vec4) {
   for (uint32_t j = 0; j < job->extras; j++)
-    weft_gpu_bind(build, extra_names[j], job->step->inputs[2 + j], WEFT_RAW_WORDS, false);
+    if (job->pair && j == job->paired)
+      weft_shader_set(&build->shader, paired_names[j], 1);
+    else
+      weft_gpu_bind(build, extra_names[j], job->step->inputs[2 + j], WEFT_RAW_WORDS, false);
   bind_quads(build, "y", job->y, vec4, true);
   build->shader.expr = job->expr;
   weft_shader_set(&build->shader, "EXPRESSION", job->expr != NULL);
 }
 
+/* A packed weight, and behind its codes scales and zeros, under these names. */
+static void bind_words(weft_gpu_build *build, const weft_gpu_format *format,
+                       const weft_array *weight, const char *const names[3]) {
+  bool half = format->f16_scales;
+  bind_as(build, names[0], weight, WEFT_U32, WEFT_RAW_VEC4, false);
+  if (format->bits >= 16) return;
+  bind_as(build, names[1], weight, half ? WEFT_F16 : WEFT_F32,
+          half ? WEFT_RAW_WORDS : WEFT_RAW_VEC4, false);
+  if (format->float_zeros) bind_as(build, names[2], weight, WEFT_F32, WEFT_RAW_VEC4, false);
+  if (format->byte_zeros) bind_as(build, names[2], weight, WEFT_U8, WEFT_RAW_WORDS, false);
+}
+
 static void bind_weight(weft_gpu_build *build, const matmul *job) {
+  static const char *const names[] = {"b", "scales", "zeros"};
+  static const char *const pair_names[] = {"c", "c_scales", "c_zeros"};
   const weft_gpu_format *format = &job->format;
-  bind_as(build, "b", job->b, WEFT_U32, WEFT_RAW_VEC4, false);
+  bind_words(build, format, job->b, names);
+  if (job->pair) bind_words(build, format, job->pair->inputs[1], pair_names);
   weft_shader_set(&build->shader, "BITS", format->bits);
   weft_gpu_param(build, (uint32_t)job->places.words);
   if (format->bits >= 16) {
     weft_shader_set(&build->shader, "BFLOAT", format->bfloat);
     return;
   }
-  bool zeros = format->float_zeros || format->byte_zeros, half = format->f16_scales;
-  bind_as(build, "scales", job->b, half ? WEFT_F16 : WEFT_F32,
-          half ? WEFT_RAW_WORDS : WEFT_RAW_VEC4, false);
-  if (zeros)
-    bind_as(build, "zeros", job->b, format->float_zeros ? WEFT_F32 : WEFT_U8,
-            format->float_zeros ? WEFT_RAW_VEC4 : WEFT_RAW_WORDS, false);
+  bool zeros = format->float_zeros || format->byte_zeros;
   weft_shader_set(&build->shader, "CODES", 1);
   weft_shader_set(&build->shader, "FIELDS", 8 / format->bits);
   weft_shader_set(&build->shader, "CODE_MASK", 0x01010101u * ((1u << format->bits) - 1));
@@ -276,21 +299,37 @@ static void bind_weight(weft_gpu_build *build, const matmul *job) {
   weft_shader_set(&build->shader, "ZEROS", zeros);
   weft_shader_set(&build->shader, "ZERO", format->zero);
   weft_gpu_param(build, (uint32_t)job->places.blocks);
-  weft_gpu_param(build, (uint32_t)(job->places.scales / (half ? 8 : 16)));
+  weft_gpu_param(build, (uint32_t)(job->places.scales / (format->f16_scales ? 8 : 16)));
   if (zeros) weft_gpu_param(build, (uint32_t)(job->places.zeros / (format->float_zeros ? 16 : 4)));
 }
 
+/* The weight of the norm that the kernel does. */
+static void bind_norm(weft_gpu_build *build, const matmul *job) {
+  const weft_array *scale = job->norm->inputs[1];
+  bind_quads(build, "norm", scale, true, false);
+  weft_shader_set(&build->shader, "NORM", 1);
+  weft_gpu_param(build, weft_gpu_offset(scale) / 4);
+  weft_gpu_param_float(build, job->norm->node->attributes.norm.epsilon);
+}
+
+enum { ROUNDED_BEFORE = 1, ROUNDED_INSIDE };
+
 static void bind_a(weft_gpu_build *build, const matmul *job) {
   weft_shader_set(&build->shader, "A_VEC4", job->a_vec4);
-  if (!job->rounded) {
-    bind_quads(build, "a", job->a, job->a_vec4, false);
+  if (job->norm) bind_norm(build, job);
+  if (job->rounded) {
+    weft_shader_set(&build->shader, "ROUNDED",
+                    job->rounds_before ? ROUNDED_BEFORE : ROUNDED_INSIDE);
+    weft_shader_set(&build->shader, "ROUND_BLOCK", job->rounding.block);
+  }
+  if (!job->rounds_before) {
+    bind_quads(build, "a", job->a_from, job->a_vec4, false);
+    weft_shader_set(&build->shader, "ROUND_BLOCKS", job->rounding.blocks);
     return;
   }
   if (!job->finishes) weft_gpu_bind(build, "a", NULL, WEFT_RAW_WORDS, false);
-  weft_shader_set(&build->shader, "ROUNDED", 1);
-  weft_shader_set(&build->shader, "ROUND_BLOCK", job->round_block);
   weft_gpu_param(build, job->scales);
-  weft_gpu_param(build, job->round_blocks);
+  weft_gpu_param(build, job->rounding.blocks);
 }
 
 static void bind_sides(weft_gpu_build *build, const matmul *job) {
@@ -347,6 +386,8 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
     weft_shader_set(shader, "UNIT", unit);
     weft_shader_set(shader, "UNIT_WORDS", unit / weft_gpu_per_word(&job->format));
     weft_shader_set(shader, "SUBGROUPS", v->subgroups);
+    weft_shader_set(shader, "PRODUCTS", job->pair ? 2 : 1);
+    weft_shader_set(shader, "PAIR", job->pair != NULL);
     shader->subgroups = v->subgroups;
     return divide_up(job->n, 4u * v->wx) * job->batches;
   }
@@ -378,8 +419,9 @@ static weft_status add_product(matmul *job, weft_error *error) {
   uint32_t splits = job->variant.splits, extras = job->finishes ? 0 : job->extras;
   WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, file_of(job), error));
   uint64_t items = set_variant(&build, job) * splits, x, y;
-  add_shape(&build, job, items, job->rounded ? job->codes : weft_gpu_offset(job->a),
-            job->rounded ? job->round_blocks * job->round_block / 4 : (uint32_t)job->a_row,
+  bool before = job->rounds_before;
+  add_shape(&build, job, items, before ? job->codes : weft_gpu_offset(job->a_from),
+            before ? job->rounding.blocks * job->rounding.block / 4 : (uint32_t)job->a_row,
             job->finishes ? job->part : weft_gpu_offset(job->y));
   if (job->finishes) {
     weft_gpu_param(&build,
@@ -420,46 +462,24 @@ static weft_status add_finish(matmul *job, uint32_t parts, weft_error *error) {
 /* ---- rows of codes ----------------------------------------------------------------------------
  */
 
-/* Weights with scales for whole columns meet rows that are rounded in blocks of about this length,
- * as on the CPU. */
-#define ROUND_BLOCK_MAX  256
-#define ROUND_BLOCK_STEP 32
-
-static bool may_round(const matmul *job) {
-  weft_activations activations = job->gpu->activations;
-  bool allowed = activations == WEFT_ACTIVATIONS_AUTO ? job->step->node->attributes.matmul.int8_rows
-                                                      : activations == WEFT_ACTIVATIONS_INT8;
-  return allowed && job->packed && job->format.bits < 16 && job->gpu->gpu->facts->dot8;
-}
-
-static void set_rounding(matmul *job) {
-  uint64_t block = job->format.block;
-  job->rounded = may_round(job);
-  if (!job->rounded) return;
-  if (block == 0)
-    block = weft_align_up(divide_up(job->k, divide_up(job->k, ROUND_BLOCK_MAX)), ROUND_BLOCK_STEP);
-  job->round_block = (uint32_t)block;
-  job->round_blocks = (uint32_t)divide_up(job->k, block);
-}
-
 #define ROUND_GROUP 64 /* blocks */
 
 static weft_status add_rows(matmul *job, weft_error *error) {
   weft_gpu_build build;
   const weft_nest *nest = &job->nest;
-  uint64_t items = job->m * job->batches * job->round_blocks, x, y;
-  job->codes = weft_gpu_scratch(job->step, items * job->round_block);
+  uint64_t items = job->m * job->batches * job->rounding.blocks, x, y;
+  job->codes = weft_gpu_scratch(job->step, items * job->rounding.block);
   job->scales = weft_gpu_scratch(job->step, items * sizeof(float));
   WEFT_TRY(weft_gpu_build_start(&build, job->gpu, job->step, job->arena, "matmul_rows", error));
   bind_quads(&build, "a", job->a, job->a_vec4, false);
   weft_gpu_bind(&build, "rounded", NULL, WEFT_RAW_WORDS, true);
   weft_shader_set(&build.shader, "A_VEC4", job->a_vec4);
-  weft_shader_set(&build.shader, "ROUND_BLOCK", job->round_block);
+  weft_shader_set(&build.shader, "ROUND_BLOCK", job->rounding.block);
   weft_shader_set(&build.shader, "BATCHES", (uint32_t)job->batch_rank);
   weft_gpu_param(&build, (uint32_t)job->m);
   weft_gpu_param(&build, (uint32_t)job->k);
   weft_gpu_param(&build, (uint32_t)items);
-  weft_gpu_param(&build, job->round_blocks);
+  weft_gpu_param(&build, job->rounding.blocks);
   weft_gpu_param(&build, weft_gpu_offset(job->a));
   weft_gpu_param(&build, (uint32_t)job->a_row);
   weft_gpu_param(&build, job->codes);
@@ -472,12 +492,33 @@ static weft_status add_rows(matmul *job, weft_error *error) {
   return weft_gpu_build_finish(&build, x, y, 1, error);
 }
 
+static void set_rounding(matmul *job) {
+  if (job->packed)
+    job->rounding = weft_matmul_rounding(job->gpu, job->step->node, &job->format, job->m, job->k);
+  job->rounded = job->rounding.blocks > 0;
+  job->rounds_before = job->rounded && job->rounding.row_bytes == 0;
+}
+
 /* ---- preparation ----------------------------------------------------------------------------- */
 
 /* Bytes of a constant B. */
 static double weight_bytes(const matmul *job) {
   if (job->packed) return (double)job->places.bytes;
   return job->b->memory ? (double)job->b->elements * (double)weft_dtype_size(job->b->dtype) : 0;
+}
+
+static void find_parts(matmul *job) {
+  job->a_from = job->a;
+  for (uint32_t i = 0; i < job->step->part_count; i++) {
+    const weft_part *part = &job->step->parts[i];
+    if (part->step->node->op == WEFT_OP_NORM) {
+      job->norm = part->step;
+      job->a_from = part->step->inputs[0];
+    } else {
+      job->pair = part->step;
+      job->paired = part->input - 2;
+    }
+  }
 }
 
 weft_status weft_gpu_prepare_matmul(const weft_gpu_device *gpu, weft_step *step, weft_arena *arena,
@@ -493,14 +534,16 @@ weft_status weft_gpu_prepare_matmul(const weft_gpu_device *gpu, weft_step *step,
                 .extras = step->input_count - 2};
   job.packed = job.b->layout >= WEFT_LAYOUT_GPU;
   if (job.packed) job.format = weft_gpu_format_of(job.b->layout);
+  find_parts(&job);
   set_shapes(&job);
   set_vectors(&job);
-  step->flops = 2.0 * (double)job.k * (double)job.y->elements;
-  step->bytes = weight_bytes(&job);
+  double products = job.pair ? 2 : 1;
+  step->flops = products * 2.0 * (double)job.k * (double)job.y->elements;
+  step->bytes = products * weight_bytes(&job);
   if (job.k == 0) return add_finish(&job, 0, error);
   set_rounding(&job);
   choose(&job);
-  if (job.rounded) WEFT_TRY(add_rows(&job, error));
+  if (job.rounds_before) WEFT_TRY(add_rows(&job, error));
   if (!job.finishes) return add_product(&job, error);
   uint32_t splits = job.variant.splits;
   /* Whole vectors of the last part are read. */

@@ -77,6 +77,10 @@ typedef struct weft_matmul_shape {
   uint32_t block;
   bool f16;     /* all 16-bit floats */
   bool rounded; /* A's rows are codes too */
+  /* VECTOR: what else it does. The row's norm; a second product of it; and bytes of workgroup
+   * memory for the row's codes, where it rounds it itself. */
+  bool norm, paired;
+  uint32_t row_bytes;
 } weft_matmul_shape;
 
 #define WEFT_MATMUL_VARIANTS_MAX 48u
@@ -86,7 +90,22 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
                               weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]);
 /* Lanes of a subgroup, where that is known; else 0. */
 uint32_t weft_matmul_lanes(const weft_gpu_facts *facts);
+/* At most so many rows are for VECTOR, with a packed B. */
+#define WEFT_MATMUL_FEW_ROWS 4u
 /* Positions of k that a lane of VECTOR takes at a time. */
 uint32_t weft_matmul_unit(uint32_t bits, uint32_t block);
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* How A's rows become codes of 8 bits. */
+typedef struct weft_rounding {
+  uint32_t block, blocks; /* of k that shares a scale, and how many; 0: they stay floats */
+  uint32_t row_bytes;     /* of workgroup memory, where VECTOR does it itself; 0: a kernel before */
+} weft_rounding;
+weft_rounding weft_matmul_rounding(const weft_gpu_device *gpu, const weft_node *node,
+                                   const weft_gpu_format *format, uint64_t m, uint64_t k);
+/* Bindings of a product with `extras` inputs of its expression. */
+uint32_t weft_matmul_bindings(const weft_gpu_format *format, uint32_t extras, bool norm,
+                              bool paired);
 
 #endif

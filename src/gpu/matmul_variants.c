@@ -31,6 +31,12 @@ static const weft_matmul_variant tiles[] = {
  * than gathering from workgroup memory. */
 #define REGISTERS_MAX 32
 
+/* Of workgroup memory: sums of the products and of squares, the rounded rows. */
+static uint64_t vector_bytes(const weft_matmul_shape *shape, uint32_t threads) {
+  uint64_t sums = (shape->paired ? 32u : 16u) + (shape->norm ? 4u : 0u);
+  return threads * shape->m * sums + shape->row_bytes;
+}
+
 /* Of TILES and VECTOR. */
 static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                  const weft_matmul_variant *v) {
@@ -42,7 +48,9 @@ static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
   if (v->subgroups && (!facts->subgroups || threads % facts->subgroup_max != 0)) return false;
   if (v->f16 && (!facts->f16 || !shape->f16)) return false;
   if (v->swizzle && facts->no_swizzle) return false;
-  if (v->kind == WEFT_MATMUL_VECTOR) return threads * shape->m * 16 <= facts->workgroup_storage;
+  if (v->kind == WEFT_MATMUL_VECTOR)
+    return (v->splits == 1 || !(shape->norm || shape->paired)) &&
+           vector_bytes(shape, threads) <= facts->workgroup_storage;
   uint32_t numbers = (uint32_t)v->wy * v->rows + 4u * v->wx * v->quads;
   if (numbers * v->tile_k * (v->f16 ? 2u : 4u) > facts->workgroup_storage) return false;
   if (shape->bits && v->tile_k % (32 / shape->bits) != 0) return false;
@@ -145,8 +153,6 @@ static const weft_matmul_variant vectors[] = {
     {WEFT_MATMUL_VECTOR, 16, 16, .splits = 1, .subgroups = true},
 };
 
-#define FEW_ROWS 4
-
 uint32_t weft_matmul_unit(uint32_t bits, uint32_t block) {
   if (bits >= 16) return bits == 16 ? 8 : 4;
   uint32_t unit = bits == 8 ? 16 : 32;
@@ -192,7 +198,7 @@ static void add(ranking *rank, const weft_matmul_variant *v, double cost) {
 uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                               weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]) {
   ranking rank = {.facts = facts, .shape = shape, .out = out};
-  if (shape->bits && shape->m <= FEW_ROWS) {
+  if (shape->bits && shape->m <= WEFT_MATMUL_FEW_ROWS) {
     for (uint32_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
       add(&rank, &vectors[i], vector_cost(facts, shape, &vectors[i]));
     return rank.count;

@@ -96,11 +96,18 @@ static bool has_memory(const job *j, const weft_array *array) {
   return !array || !array->on_device || array->memory || j->memories[array->slot];
 }
 
+static bool inputs_have_memory(const job *j, const weft_step *step) {
+  for (uint32_t i = 0; i < step->input_count; i++)
+    if (!has_memory(j, step->inputs[i])) return false;
+  return true;
+}
+
 /* What waits for a run's inputs, or for what only a run knows, cannot be tried before it. */
 static bool can_run(const job *j, const weft_step *step) {
   const weft_gpu_work *work = step->state;
-  bool can = work && work->count > 0 && !work->before;
-  for (uint32_t i = 0; i < step->input_count; i++) can = can && has_memory(j, step->inputs[i]);
+  bool can = work && work->count > 0 && !work->before && inputs_have_memory(j, step);
+  for (uint32_t i = 0; i < step->part_count; i++)
+    can = can && inputs_have_memory(j, step->parts[i].step);
   for (uint32_t i = 0; i < step->output_count; i++) can = can && has_memory(j, step->outputs[i]);
   return can;
 }

@@ -50,6 +50,10 @@ struct weft_device {
   bool (*is_parameter)(const weft_device *device, const weft_node *node, uint32_t input);
   /* A node whose inputs are on the host and whose outputs have no more bytes runs there too. */
   uint64_t small_bytes;
+  /* May `into` do the work of `step`, too, whose one result it reads as input number `input`? It
+   * then reads what `step` reads, and what its parts so far read. NULL: never. */
+  bool (*merges)(const weft_device *device, const weft_step *step, const weft_step *into,
+                 uint32_t input);
   /* Devices of the same space know each other's memory by the same numbers. */
   const void *space;
 

@@ -1,5 +1,5 @@
-/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_place.c, plan_steps.c and
- * plan_memory.c, in this order. */
+/* plan.c - makes and releases plans; the work is in plan_facts.c, plan_place.c, plan_steps.c,
+ * plan_merge.c and plan_memory.c, in this order. */
 #include "plan/plan.h"
 
 #include "plan/planner.h"
@@ -63,6 +63,7 @@ static weft_status build(weft_planner *planner) {
   WEFT_TRY(weft_plan_facts(planner));
   WEFT_TRY(weft_plan_place(planner));
   WEFT_TRY(weft_plan_steps(planner));
+  weft_plan_merge(planner);
   WEFT_TRY(weft_plan_memory(planner));
   return planner->refresh ? weft_refresh_finish(planner) : WEFT_OK;
 }

@@ -41,6 +41,13 @@ typedef struct weft_array {
 typedef weft_status weft_step_fn(const struct weft_step *step,
                                  const struct weft_execution *execution, weft_error *error);
 
+/* A step whose work another one does, which reads its result as input number `input`. */
+typedef struct weft_part {
+  const struct weft_step *step;
+  uint32_t input;
+} weft_part;
+#define WEFT_STEP_PARTS 2u
+
 /* One piece of work for a device. A copy step makes inputs[0] dense in outputs[0] (equal element
  * counts, row-major order); its node is the one that needed it, NULL where an input or constant is
  * an output. Where one of the two is in the device's memory and the other is not, both are dense:
@@ -53,6 +60,11 @@ typedef struct weft_step {
   uint32_t input_count, output_count;
   const weft_array **inputs;  /* NULL: optional input left out */
   const weft_array **outputs; /* dense */
+  /* Set by the planner where the device merges steps: the one that does this one's work, whose
+   * outputs are then nowhere; and those whose work this one does. */
+  const struct weft_step *into;
+  weft_part parts[WEFT_STEP_PARTS];
+  uint32_t part_count;
   /* Set by the device's prepare: */
   weft_step_fn *run;
   const char *kernel; /* name for profiles and dumps */

@@ -177,6 +177,11 @@ static void merge_in_place(weft_planner *planner) {
   }
 }
 
+/* Whether the block takes room of its own in the arena or the pool. */
+static bool has_room(const weft_block *block) {
+  return block->slot == WEFT_SLOT_ARENA && block->merged == WEFT_BLOCK_NONE && !block->unused;
+}
+
 /* ---- the scan -------------------------------------------------------------------------------- */
 
 /* Block numbers by their last step: heads[step] starts a chain through next[]. */
@@ -192,7 +197,7 @@ static weft_status list_endings(weft_planner *planner, endings *out) {
   memset(out->heads, 0xff, (planner->plan->step_count + 1) * sizeof(uint32_t));
   for (uint32_t b = 0; b < planner->block_count; b++) {
     const weft_block *block = &planner->blocks[b];
-    if (block->slot != WEFT_SLOT_ARENA || block->merged != WEFT_BLOCK_NONE) continue;
+    if (!has_room(block)) continue;
     out->next[b] = out->heads[block->last];
     out->heads[block->last] = b;
   }
@@ -241,7 +246,7 @@ static weft_status scan_step(scan *s, uint32_t number) {
   for (; s->next_block < planner->block_count && planner->blocks[s->next_block].first == number;
        s->next_block++) {
     weft_block *block = &planner->blocks[s->next_block];
-    if (block->slot != WEFT_SLOT_ARENA || block->merged != WEFT_BLOCK_NONE) continue;
+    if (!has_room(block)) continue;
     WEFT_TRY(take_block(s, block));
   }
   WEFT_TRY(lay_scratch(s, &planner->plan->steps[number]));

@@ -286,6 +286,7 @@ static weft_status refresh_step(weft_planner *planner, const weft_node *node) {
   uint32_t number = planner->refresh->step_of[node - planner->graph->nodes];
   const weft_step *step = &planner->plan->steps[number];
   const weft_device *device = weft_planner_device(planner, step->on_device);
+  if (step->into || step->part_count > 0) return WEFT_UNSUPPORTED;
   for (uint32_t i = 0; i < node->input_count; i++)
     if (step->inputs[i] && !device->takes(device, node, i, step->inputs[i]))
       return WEFT_UNSUPPORTED;

@@ -1,8 +1,8 @@
 /* planner.h - the state that the parts of the planner share while one plan is built: plan_facts.c
  * (which nodes, which shapes) -> plan_place.c (which nodes run on the device, which on its host) ->
- * plan_steps.c (arrays and steps) -> plan_memory.c (where blocks lie). plan.c calls them in this
- * order. The state of a graph with caches is kept with the plan, so that plan_refresh.c can bring
- * it up to date. */
+ * plan_steps.c (arrays and steps) -> plan_merge.c (steps that become parts of others) ->
+ * plan_memory.c (where blocks lie). plan.c calls them in this order. The state of a graph with
+ * caches is kept with the plan, so that plan_refresh.c can bring it up to date. */
 #ifndef WEFT_PLAN_PLANNER_H
 #define WEFT_PLAN_PLANNER_H
 
@@ -23,6 +23,7 @@ typedef struct weft_block {
    * the caller's tensor. */
   uint32_t slot;
   bool on_device, uploaded; /* uploaded: by a copy from the host */
+  bool unused;              /* of a step that was merged into another */
   uint32_t piece;           /* of the pool */
   uint32_t merged; /* the block whose memory it takes over (in-place steps), or WEFT_BLOCK_NONE */
   const weft_array *array; /* the dense array that it was made for */
@@ -110,6 +111,7 @@ bool weft_planner_find_cache(const weft_planner *planner, weft_value_id value, u
 weft_status weft_plan_facts(weft_planner *planner);
 weft_status weft_plan_place(weft_planner *planner);
 weft_status weft_plan_steps(weft_planner *planner);
+void weft_plan_merge(weft_planner *planner);
 weft_status weft_plan_memory(weft_planner *planner);
 
 /* What a request feeds and what it wants, as parts of the signature: an input's rank, 0 or 1 or (a
