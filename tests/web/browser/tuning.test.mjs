@@ -1,0 +1,50 @@
+// What was measured about a GPU's kernels is kept in IndexedDB for the next visit. On a GPU that
+// does nothing.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { launch, withPage } from "./chromium.mjs";
+
+let browser;
+before(async () => (browser = await launch()));
+after(() => browser.close());
+
+/** The text of a session of the page's first visit, or of a later one. */
+async function tuningOf(tune) {
+  const { NullGpu } = await import("/bench/null_gpu.mjs");
+  Object.defineProperty(navigator, "gpu", { value: new NullGpu(), configurable: true });
+  const { InferenceSession } = await import("/weft-web/index.js");
+  const { wide } = await import("/tests/web/onnx.mjs");
+  const executionProviders = [{ name: "webgpu", tune }];
+  return (await InferenceSession.create(wide(), { executionProviders })).tuning;
+}
+/** Spoils the kept texts; answers them. */
+async function spoil() {
+  const answer = (request) =>
+    new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+  const database = await answer(indexedDB.open("weft-tuning"));
+  const texts = database.transaction("texts", "readwrite").objectStore("texts");
+  const [keys, kept] = [await answer(texts.getAllKeys()), await answer(texts.getAll())];
+  for (const key of keys) await answer(texts.put(`${key}\nmatmul 1\n`, key));
+  database.close();
+  return kept;
+}
+
+const bench = fileURLToPath(new URL("../../../bench/", import.meta.url));
+const place = { path: "/tests/web/browser/blank.html", folders: { "/bench/": bench } };
+
+test("a later visit knows what the first one has measured", async () => {
+  await withPage(browser, place, async (page, complaints) => {
+    const visit = async (mode) => {
+      await page.reload();
+      return page.evaluate(tuningOf, mode);
+    };
+    const nothing = await visit("off");
+    const measured = await visit("fast");
+    assert.match(measured.slice(nothing.length), /^(matmul( \d+){11}\n)+$/);
+    assert.equal(await visit("off"), measured);
+    assert.deepEqual(await page.evaluate(spoil), [measured]);
+    assert.equal(await visit("off"), nothing);
+    assert.deepEqual(complaints, []);
+  });
+});
