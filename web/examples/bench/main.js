@@ -23,7 +23,7 @@ function element(tag, text, className) {
   return made;
 }
 
-const digits = (value) => Number(value.toPrecision(3)).toLocaleString("en");
+const digits = (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
 const times = (ratio) => `${ratio < 10 ? ratio.toPrecision(2) : ratio.toFixed(0)}×`;
 
 // ---- the adapter --------------------------------------------------------------------------------
@@ -117,6 +117,7 @@ const barTexts = {
   },
 };
 
+/** From 0 on; `more`: other options. */
 function axis(title, more) {
   const [grid, ink] = [color("line"), color("quiet")];
   return {
@@ -130,12 +131,15 @@ function axis(title, more) {
 
 const options = { animation: false, responsive: true, maintainAspectRatio: false };
 
-/** Bars, each against the first one. */
-function barChart({ rows, unit }) {
+/** Bars, each against the first one. Where there is room their texts have the figure, too. */
+function barChart({ rows, unit }, width) {
+  const wide = width > 400;
   const ratios = rows.map((row) => ratioOf(row, rows) ?? 0);
   const texts = rows.map((row, i) => {
     if (noteOf(row)) return noteOf(row);
-    return `${ratios[i] ? `${times(ratios[i])}, ` : ""}${digits(row.value)} ${unit}`;
+    const figure = `${digits(row.value)} ${unit}`;
+    if (!ratios[i]) return figure;
+    return wide ? `${times(ratios[i])}, ${figure}` : times(ratios[i]);
   });
   const colors = rows.map((_, i) => color(i === 0 ? "quiet" : "accent"));
   return {
@@ -147,9 +151,9 @@ function barChart({ rows, unit }) {
     options: {
       ...options,
       indexAxis: "y",
-      layout: { padding: { right: 8 } },
+      layout: { padding: { right: wide ? 150 : 60 } },
       scales: {
-        x: axis(`times as fast as ${rows[0].name}`, { grace: "60%" }),
+        x: axis(`times as fast as ${rows[0].name}`, { suggestedMax: 1 }),
         y: { ticks: { color: color("ink") }, grid: { display: false } },
       },
       plugins: {
@@ -193,7 +197,7 @@ function redraw(chart) {
   const { id, title, rows, unit } = chart;
   const { canvas, figures } = drawn.get(id) ?? addFigure(id);
   const lines = id === "encoder";
-  const settings = lines ? lineChart(chart) : barChart(chart);
+  const settings = lines ? lineChart(chart) : barChart(chart, canvas.parentElement.clientWidth);
   canvas.parentElement.style.height = lines ? "18rem" : `${5 + 2.4 * rows.length}rem`;
   canvas.setAttribute(
     "aria-label",

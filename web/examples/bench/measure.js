@@ -73,7 +73,7 @@ const MATRICES = ["subgroups", "subgroup-matrix"];
  * Rows of the charts of products, each against the first. `weights`: as productChain has them.
  * `kernel`: the one that a row is about; where Weft takes another one, the row is not measured.
  */
-const products = {
+export const products = {
   matrix: [
     { name: "f32", weights: "f32", uses: [] },
     { name: "f32, swizzled", weights: "f32", uses: ["swizzle"] },
@@ -106,7 +106,7 @@ const products = {
 };
 
 /** Largest difference from the first row's results, of their largest, that rounding explains. */
-const tolerances = { f32: 1e-4, f16: 0.02, int8: 0.05 };
+export const tolerances = { f32: 1e-4, f16: 0.02, int8: 0.05 };
 
 // ---- the adapter --------------------------------------------------------------------------------
 
@@ -223,7 +223,8 @@ async function countFor(device, run, budget) {
   }
 }
 
-const onGpu = (uses) => ({
+/** Session options for what a row uses. */
+export const onGpu = (uses) => ({
   executionProviders: [{ name: "webgpu", without: without(uses) }],
 });
 /** Where a row is about swizzled workgroup memory, the other layout is what it does without. */
@@ -235,7 +236,7 @@ function without(uses) {
 // ---- products -----------------------------------------------------------------------------------
 
 /** The numbers of a tensor, of f16 too. */
-function numbersOf({ type, data }) {
+export function numbersOf({ type, data }) {
   if (type !== "float16" || !(data instanceof Uint16Array)) return Float32Array.from(data);
   const words = Uint32Array.from(data, (half) => ((half & 0x8000) << 16) | ((half & 0x7fff) << 13));
   return new Float32Array(words.buffer).map((number) => number * 2 ** 112);
@@ -482,12 +483,14 @@ async function measureEncoder(context, id, title) {
       },
       async open(row) {
         const session = await sessionOf(place, row.uses);
-        row.threads = place === "CPU" ? session.runtime.threads : undefined;
         const feeds = feedsOf(batch);
         const run = () => session.run(feeds);
         await run();
         const count = await countFor(context.device, run, budget);
-        const measure = () => timeRuns(context.device, run, count);
+        const measure = async () => {
+          if (place === "CPU") row.threads = session.runtime.threads;
+          return timeRuns(context.device, run, count);
+        };
         return { work: 1000 * batch, measure, close: () => undefined };
       },
     })),

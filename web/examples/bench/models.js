@@ -138,7 +138,7 @@ class Graph {
 }
 
 /**
- * y = x w0 w1 ..., with x [rows, widths[0]] and wi [widths[i], widths[i + 1]] = randomMatrix(.., i).
+ * y = x w0 w1 ..., with x [rows, widths[0]] and wi [widths[i], widths[i + 1]], the random matrix i.
  * `weights`: "f32", "f16" (then x and y are f16, too) or "int8".
  */
 export function productChain(weights, rows, widths) {
