@@ -3,7 +3,8 @@
 #include "base/memory.h"
 #include "run/session.h"
 
-/* By symbol. Caches are empty; what stands first in a shape is a batch of one. */
+/* By symbol. Caches are empty, and of the heads and sizes that are appended to them, whatever the
+ * model calls these; what stands first in a shape is a batch of one. */
 static void guess_extents(const weft_session *session, int64_t extent, int64_t *guess) {
   const weft_graph *graph = &session->graph;
   const weft_region *region = &graph->regions[0];
@@ -15,8 +16,15 @@ static void guess_extents(const weft_session *session, int64_t extent, int64_t *
   }
   for (uint32_t c = 0; c < session->cache_count; c++) {
     const weft_shape *past = &graph->values[region->inputs[session->caches[c].input]].shape;
-    if (past->rank == 4 && WEFT_DIM_IS_SYMBOL(past->dims[2]))
-      guess[WEFT_DIM_SYMBOL_INDEX(past->dims[2])] = 0;
+    const weft_shape *present = &graph->values[region->outputs[session->caches[c].output]].shape;
+    for (int32_t k = 1; k < 4 && past->rank == 4 && present->rank == 4; k++) {
+      if (!WEFT_DIM_IS_SYMBOL(past->dims[k])) continue;
+      int64_t *of = &guess[WEFT_DIM_SYMBOL_INDEX(past->dims[k])];
+      if (k == 2)
+        *of = 0;
+      else if (!WEFT_DIM_IS_SYMBOL(present->dims[k]))
+        *of = present->dims[k];
+    }
   }
 }
 

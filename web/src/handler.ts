@@ -133,6 +133,8 @@ export class CoreSession implements InferenceSessionHandler {
   #session: number;
   /** Undefined: all on the CPU. */
   readonly gpu: CoreGpu | undefined;
+  /** Why there or here, where the provider "auto" has chosen. */
+  why: string | undefined;
   readonly #location: Location;
   /** The run that waits for the GPU; it does not reject. */
   #running: Promise<unknown> | undefined;

@@ -2,6 +2,7 @@
 // those of onnxruntime-common.
 
 import type { Backend, InferenceSession } from "onnxruntime-common";
+import { choose } from "./choose.js";
 import type { Core, Host, Source } from "./core.js";
 import { env } from "./env.js";
 import { CoreSession, type Description } from "./handler.js";
@@ -76,6 +77,9 @@ export class Loading implements Host {
   stage: LoadProgress["stage"] = "read";
   /** Where the session will run; undefined: on the CPU alone. */
   gpu: PageGpu | undefined;
+  /** Whether that is still to be chosen, and what was. */
+  auto = false;
+  why: string | undefined;
   tune: TuneMode = "auto";
   readonly options: SessionOptions;
   readonly #location: string;
@@ -161,7 +165,9 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
       });
       const { preferredOutputLocation } = options;
       const described = JSON.parse(description) as Description;
-      return new CoreSession(core, session, described, gpu, preferredOutputLocation);
+      const opened = new CoreSession(core, session, described, gpu, preferredOutputLocation);
+      opened.why = loading.why;
+      return opened;
     } catch (error) {
       if (session && !core.trap) call.web_session_close(session);
       throw error;
@@ -169,6 +175,25 @@ function openSession(core: Core, loading: Loading, model: number): CoreSession {
       if (!core.trap) call.web_model_close(model);
     }
   });
+}
+
+/** For the provider "auto": gives up the GPU where the CPU is faster, and the model on failure. */
+async function chooseDevice(core: Core, loading: Loading, model: number): Promise<void> {
+  if (!loading.auto || !loading.gpu) return;
+  const { disabledPasses, graphOptimizationLevel, intraOpNumThreads } = loading.options;
+  try {
+    await core.threads?.begun(THREADS_MS);
+    const { onGpu, why } = await choose(core, model, core.gpu(loading.gpu), {
+      passes: disabledPasses ?? (graphOptimizationLevel === "disabled" ? "all" : ""),
+      threads: intraOpNumThreads ?? 0,
+      rounding: Math.max(0, activations.indexOf(loading.options.activations ?? "auto")),
+    });
+    loading.why = why;
+    if (!onGpu) loading.gpu = undefined;
+  } catch (error) {
+    if (!core.trap) core.call.web_model_close(model);
+    throw error;
+  }
 }
 
 /** Makes a loader of the core, and gives it all of the model's own bytes. */
@@ -208,6 +233,7 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
     if (tier === "c" || chooseTier(weightBytes, env.wasm.simd) !== "c") {
       const model = await finishModel(core, loading, loader);
       loader = 0;
+      await chooseDevice(core, loading, model);
       const session = openSession(core, loading, model);
       await prepare(core, session).catch(async (error: unknown) => {
         await session.dispose();
@@ -292,9 +318,14 @@ async function chooseProvider(loading: Loading): Promise<PageGpu | undefined> {
     loading.tune = tune ?? loading.options.tune ?? "auto";
     let reason: unknown = "weft-web runs on the CPU and by WebGPU";
     try {
-      if (name === "webgpu") return await findGpu(device, without);
+      loading.auto = name === "auto";
+      if (name === "webgpu" || loading.auto) return await findGpu(device, without);
     } catch (error) {
       reason = error instanceof Error ? error.message : error;
+    }
+    if (name === "auto") {
+      loading.why = `CPU: ${String(reason)}`;
+      return undefined;
     }
     console.warn(
       `removing requested execution provider "${name}" from session options because it is not ` +

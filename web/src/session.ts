@@ -14,7 +14,7 @@ import { tuningOf } from "./tuning.js";
 // All names that onnxruntime-web knows, so that no page fails for asking; load.ts warns.
 for (const name of ["wasm", "cpu"]) registerBackend(name, backend, 10);
 for (const name of ["webgpu", "webnn"]) registerBackend(name, backend, 5);
-registerBackend("webgl", backend, -10);
+for (const name of ["webgl", "auto"]) registerBackend(name, backend, -10); // only if named
 
 /** What the interface hides of the class. */
 const Base = CommonSession as unknown as InferenceSessionFactory & {
@@ -55,16 +55,17 @@ export class InferenceSession extends Base {
     throw new Error("weft: another backend runs this session");
   }
   /**
-   * Weft: the wasm file in use, the threads that work, the GPU, and the memory of everything on the
-   * wasm file.
+   * Weft: the wasm file in use, the threads that work, the GPU, why the provider "auto" has chosen
+   * as it did, and the memory of everything on the wasm file.
    */
-  get runtime(): { tier: string; threads: number; gpu?: string } & MemoryUse {
-    const { core, gpu } = this.#core;
+  get runtime(): { tier: string; threads: number; gpu?: string; why?: string } & MemoryUse {
+    const { core, gpu, why } = this.#core;
     const threads = core.threads?.count ?? 1;
     return {
       tier: core.tier,
       threads,
       ...(gpu && { gpu: gpu.description }),
+      ...(why && { why }),
       ...core.memoryUse(),
     };
   }
