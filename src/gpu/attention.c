@@ -46,8 +46,8 @@ weft_attention_problem weft_attention_problem_of(const weft_gpu_device *gpu, wef
   p.e = (uint32_t)v->dims[3];
   p.d4 = (p.d + 3) / 4;
   p.e4 = (p.e + 3) / 4;
-  p.aligned =
-      is_aligned(q) && is_aligned(k) && is_aligned(v) && weft_gpu_offset(step->outputs[0]) % 4 == 0;
+  p.aligned = is_aligned(k) && is_aligned(v) && weft_gpu_offset(step->outputs[0]) % 4 == 0;
+  for (uint32_t i = Q; i <= V; i++) p.aligned = p.aligned && is_aligned(step->inputs[i]);
   p.native = q->dtype == WEFT_F16 && p.facts->f16;
   return p;
 }
@@ -396,7 +396,7 @@ static weft_status add_rows(const problem *p, weft_error *error) {
  * alone, and a GPU binds so many arrays. */
 static bool may_append(const problem *p, uint32_t row_blocks) {
   int bound = (p->joint ? 1 : 3) + 2 + (p->cosines ? 2 : 0) + (p->positions != NULL) +
-                   (p->mask != NULL) + (p->lengths != NULL) + (p->sink != NULL) + 1;
+              (p->mask != NULL) + (p->lengths != NULL) + (p->sink != NULL) + 1;
   return row_blocks == 1 && (uint32_t)bound <= weft_attention_bindings(p->facts);
 }
 

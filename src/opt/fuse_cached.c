@@ -54,6 +54,7 @@ static bool match_append(const weft_graph *graph, weft_value_id present, cache_m
   if (!append || append->op != WEFT_OP_APPEND || append->region != 0) return false;
   match->present = present;
   match->past = append->inputs[APPEND_PAST];
+  if (graph->values[match->past].kind != WEFT_VALUE_INPUT) return false; /* it lies as it was fed */
   match->added = append->inputs[APPEND_NEW];
   match->total = input_of(append, APPEND_TOTAL);
   match->lengths = input_of(append, APPEND_LENGTHS);
