@@ -18,7 +18,8 @@ endif()
 
 # The shaders, as text. What the tuner has measured holds for them and for the lists of variants.
 file(GLOB shaders CONFIGURE_DEPENDS kernels/wgsl/*.wgsl)
-set(variants ${PROJECT_SOURCE_DIR}/src/gpu/matmul_variants.c ${PROJECT_SOURCE_DIR}/src/gpu/attention.c)
+set(variants matmul_variants.c attention.c)
+list(TRANSFORM variants PREPEND ${PROJECT_SOURCE_DIR}/src/gpu/)
 set(wgsl ${CMAKE_CURRENT_BINARY_DIR}/wgsl.c)
 add_custom_command(
   OUTPUT ${wgsl}

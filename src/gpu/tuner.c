@@ -18,16 +18,16 @@ enum { REPEATS_MAX = 4096 };
 
 /* Round 0 warms up: what a driver does at first use is done then, and no time of it counts; only
  * variants that take far_ns and are out of all proportion end there. */
-enum { ROUNDS_FAST = 4, ROUNDS_FULL = 10 };
+enum { ROUNDS_FAST = 6, ROUNDS_FULL = 12 };
 static const double far_ns = 2e7;
 
 /* So many times the best one's time a variant may take after each round; the last for all others.
  */
-static const double left_behind[] = {8, 2, 1.25, 1.1, 1.05};
+static const double left_behind[] = {8, 4, 3, 2, 1.5, 1.3, 1.2, 1.1};
 enum { CUTS = sizeof left_behind / sizeof *left_behind };
 
-/* The guess is only given up for what is clearly faster. */
-static const double clearly = 0.98;
+/* The guess is only given up for what is clearly faster: in several rounds, or in the first. */
+static const double clearly_by_rounds = 0.98, clearly_at_once = 0.9;
 
 /* Steps of the plan that share a choice. */
 typedef struct tuner_class {
@@ -55,6 +55,7 @@ typedef struct weft_tuner_job {
   uint32_t count, round, at;
   weft_memory scratch, marker; /* marker: read back to learn that a submit is done */
   weft_memory *memories;       /* by slot; after them the scratch */
+  uint64_t *lent;              /* by slot: bytes of a memory that is lent; 0: it is the plan's */
   uint32_t slots, steps;
 
   weft_gpu_id read; /* 0: none pending */
@@ -92,23 +93,42 @@ static weft_status prepare(weft_gpu_device *gpu, weft_arena *arena, const weft_e
   return gpu->device.prepare(&gpu->device, out, arena, NULL);
 }
 
-static bool has_memory(const job *j, const weft_array *array) {
-  return !array || !array->on_device || array->memory || j->memories[array->slot];
+/* Bytes of a memory up to the array's last element, and the group of four it lies in. */
+static uint64_t bytes_to(const weft_array *array) {
+  uint64_t last = 0;
+  for (int32_t i = 0; i < array->rank; i++)
+    if (array->dims[i] > 1 && array->strides[i] > 0)
+      last += (uint64_t)(array->dims[i] - 1) * (uint64_t)array->strides[i];
+  return weft_align_up(array->offset + (last + 4) * weft_dtype_size(array->dtype), 16);
 }
 
-static bool inputs_have_memory(const job *j, const weft_step *step) {
-  for (uint32_t i = 0; i < step->input_count; i++)
-    if (!has_memory(j, step->inputs[i])) return false;
-  return true;
+/* Inputs, outputs and caches have no memory before a run: they are lent some. */
+static bool lend_memory(weft_gpu_device *gpu, job *j, const weft_array *array) {
+  if (!array || !array->on_device || array->memory) return true;
+  weft_memory *memory = &j->memories[array->slot];
+  uint64_t *lent = &j->lent[array->slot], bytes = bytes_to(array);
+  if (*memory && (*lent == 0 || *lent >= bytes)) return true;
+  gpu->device.memory_close(&gpu->device, *memory);
+  *memory = 0;
+  *lent = bytes;
+  return gpu->device.memory_open(&gpu->device, bytes, memory, NULL) == WEFT_OK;
 }
 
-/* What waits for a run's inputs, or for what only a run knows, cannot be tried before it. */
-static bool can_run(const job *j, const weft_step *step) {
+static bool lend_inputs(weft_gpu_device *gpu, job *j, const weft_step *step) {
+  bool can = true;
+  for (uint32_t i = 0; can && i < step->input_count; i++)
+    can = lend_memory(gpu, j, step->inputs[i]);
+  return can;
+}
+
+/* What waits for something that only a run knows cannot be tried before it. */
+static bool can_run(weft_gpu_device *gpu, job *j, const weft_step *step) {
   const weft_gpu_work *work = step->state;
-  bool can = work && work->count > 0 && !work->before && inputs_have_memory(j, step);
-  for (uint32_t i = 0; i < step->part_count; i++)
-    can = can && inputs_have_memory(j, step->parts[i].step);
-  for (uint32_t i = 0; i < step->output_count; i++) can = can && has_memory(j, step->outputs[i]);
+  bool can = work && work->count > 0 && !work->before && lend_inputs(gpu, j, step);
+  for (uint32_t i = 0; can && i < step->part_count; i++)
+    can = lend_inputs(gpu, j, step->parts[i].step);
+  for (uint32_t i = 0; can && i < step->output_count; i++)
+    can = lend_memory(gpu, j, step->outputs[i]);
   return can;
 }
 
@@ -129,9 +149,10 @@ static void find_classes(weft_gpu_device *gpu, job *j, const weft_execution *exe
     tuner->asked = WEFT_TUNE_NONE;
     if (!step->on_device || step->is_copy) continue;
     if (prepare(gpu, &arena, execution, i, &prepared) != WEFT_OK) continue;
-    if (tuner->asked == WEFT_TUNE_NONE || !can_run(j, &prepared)) continue;
+    if (tuner->asked == WEFT_TUNE_NONE) continue;
     const weft_tune_entry *entry = &tuner->entries[tuner->asked];
-    if (!entry->measured && entry->candidates > 1) add_to_class(j, tuner->asked, i, &prepared);
+    if (entry->measured || entry->candidates < 2 || !can_run(gpu, j, &prepared)) continue;
+    add_to_class(j, tuner->asked, i, &prepared);
   }
   weft_arena_release(&arena);
 }
@@ -301,9 +322,11 @@ static uint32_t cut(job *j) {
   return left;
 }
 
+/* Warming up tells nothing. */
 static void finish(weft_gpu_device *gpu, job *j) {
   weft_tune_entry *entry = &gpu->gpu->tuner->entries[j->class->entry];
-  const tuner_variant *best = best_of(j), *guess = &j->variants[0];
+  const tuner_variant *best = j->round > 0 ? best_of(j) : NULL, *guess = &j->variants[0];
+  double clearly = j->round > 1 ? clearly_by_rounds : clearly_at_once;
   if (best && !guess->out && guess->ns > 0 && best->ns > clearly * guess->ns) best = guess;
   if (best) {
     entry->choice = best->number;
@@ -314,16 +337,20 @@ static void finish(weft_gpu_device *gpu, job *j) {
   j->phase = NEXT_CLASS;
 }
 
-/* To the next variant, round or class. When the time is over, a round that counts is finished. */
+/* To the next variant, round or class. */
 static void turn(weft_gpu_device *gpu, job *j, const weft_tune_options *options) {
   while (++j->at < j->count && j->variants[j->at].out) continue;
-  if (j->at < j->count) return;
-  uint32_t left = cut(j);
-  bool over = j->round > 0 && (left < 2 || is_spent(gpu, j, options));
-  if (over || left == 0 || ++j->round == options->rounds) {
+  bool ends = is_spent(gpu, j, options);
+  if (!ends && j->at < j->count) return;
+  if (!ends) {
+    uint32_t left = cut(j), least = j->round > 0 ? 2 : 1;
+    ends = left < least || j->round + 1 == options->rounds;
+  }
+  if (ends) {
     finish(gpu, j);
     return;
   }
+  j->round++;
   j->at = 0;
   while (j->variants[j->at].out) j->at++;
 }
@@ -401,9 +428,12 @@ void weft_tuner_stop(weft_gpu_device *gpu) {
   if (j->read) driver->read_drop(driver, j->read);
   close_variants(gpu, j);
   gpu->device.memory_close(&gpu->device, j->marker);
+  for (uint32_t i = 0; j->lent && i < j->slots; i++)
+    if (j->lent[i]) gpu->device.memory_close(&gpu->device, j->memories[i]);
   tuner->wall_ns += weft_now_ns(gpu->device.runtime) - j->started_ns;
   weft_heap_release(gpu->heap, j->classes, (j->steps + 1) * sizeof *j->classes);
   weft_heap_release(gpu->heap, j->memories, (j->slots + 1) * sizeof *j->memories);
+  weft_heap_release(gpu->heap, j->lent, (j->slots + 1) * sizeof *j->lent);
   weft_heap_release(gpu->heap, j, sizeof *j);
   tuner->job = NULL;
   gpu->commands->words = 0;
@@ -435,7 +465,9 @@ static weft_status start(weft_gpu_device *gpu, const weft_execution *execution, 
   j->slots = 1 + plan->input_count + plan->output_count + plan->pool_count;
   j->classes = weft_heap_allocate_zeroed(gpu->heap, (j->steps + 1) * sizeof *j->classes);
   j->memories = weft_heap_allocate_zeroed(gpu->heap, (j->slots + 1) * sizeof *j->memories);
-  if (!j->classes || !j->memories) return weft_heap_fail(gpu->heap, j->slots, "tuning", error);
+  j->lent = weft_heap_allocate_zeroed(gpu->heap, (j->slots + 1) * sizeof *j->lent);
+  if (!j->classes || !j->memories || !j->lent)
+    return weft_heap_fail(gpu->heap, j->slots, "tuning", error);
   memcpy(j->memories, execution->memories, j->slots * sizeof *j->memories);
   find_classes(gpu, j, execution);
   return gpu->device.memory_open(&gpu->device, sizeof j->mark, &j->marker, error);

@@ -90,7 +90,7 @@ void weft_session_end_rehearsal(weft_session *session) {
   session->rehearsal = NULL;
 }
 
-/* Inputs, outputs and caches have no memory yet: steps on them keep the device's guess. */
+/* Inputs, outputs and caches have no memory yet: the tuner lends them some. */
 static weft_status measure(weft_session *session, weft_error *error) {
   const weft_plan *plan = &session->rehearsal->plan;
   uint32_t tensors = plan->input_count + plan->output_count;
