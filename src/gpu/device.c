@@ -371,11 +371,16 @@ static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, we
   return finish_reads(gpu, error);
 }
 
+static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  return noted(device, driver->poll(driver, wait, error));
+}
+
 static weft_status gpu_execute(const weft_device *device, weft_execution *execution,
                                weft_error *error) {
   /* Runs of one session do not overlap, so that what belongs to the run may lie in the device. */
   weft_gpu_device *gpu = (weft_gpu_device *)(uintptr_t)device;
-  weft_status status = gpu->gpu->lost ? weft_fail(error, WEFT_DEVICE_LOST, "the GPU was lost")
+  weft_status status = gpu->gpu->lost ? gpu_poll(device, false, error) /* says why */
                                       : interrupted(execution, error);
   if (status == WEFT_OK) status = weft_kernels_ready(gpu->gpu->kernels, error);
   if (status == WEFT_OK) status = run_steps(gpu, execution, error);
@@ -491,11 +496,6 @@ static weft_status gpu_pack(const weft_device *device, const weft_graph *graph,
 
 /* ---- the device ------------------------------------------------------------------------------ */
 
-static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
-  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
-  return noted(device, driver->poll(driver, wait, error));
-}
-
 static weft_status gpu_ready(const weft_device *device, weft_error *error) {
   WEFT_TRY(gpu_poll(device, false, error)); /* a loss shows where nothing is compiled, too */
   return noted(device, weft_kernels_ready(gpu_of(device)->gpu->kernels, error));
@@ -543,7 +543,7 @@ weft_status weft_gpu_device_open(weft_gpu *gpu, weft_device *host,
     weft_heap_release(heap, commands, sizeof *commands);
     weft_heap_release(heap, reads, READS_MAX * sizeof *reads);
     host->close(host);
-    return weft_heap_fail(heap, sizeof *device, "the GPU device", error);
+    return weft_heap_fail(heap, READS_MAX * sizeof *reads, "the GPU device", error);
   }
   commands->heap = heap;
   *device = (weft_gpu_device){.device = {.name = "gpu",

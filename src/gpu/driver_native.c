@@ -10,6 +10,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 
+#include "base/text.h"
 #include "gpu/driver_native.h"
 
 /* The longest that poll waits, and that opening a device may take. */
@@ -23,32 +24,55 @@ static size_t length_of(WGPUStringView text) {
   return text.length == WGPU_STRLEN ? strlen(text.data) : text.length;
 }
 
-bool weft_native_says_lost(WGPUStringView message) {
-  static const char part[] = "device is lost";
-  size_t length = length_of(message), part_length = sizeof part - 1;
+/* What stands behind the first `part`; NULL: it is not there. */
+static const char *behind(WGPUStringView text, const char *part) {
+  size_t length = length_of(text), part_length = strlen(part);
   for (size_t i = 0; i + part_length <= length; i++)
-    if (memcmp(message.data + i, part, part_length) == 0) return true;
-  return false;
+    if (memcmp(text.data + i, part, part_length) == 0) return text.data + i + part_length;
+  return NULL;
 }
 
-static bool is_space(char c) {
-  return c == ' ' || c == '\n';
+bool weft_native_says_lost(WGPUStringView message) {
+  return behind(message, "device is lost") != NULL;
 }
 
-/* As much of the message as there is room for, without wgpu's first lines, which say no more than
- * that it is one. */
+static void skip_to(WGPUStringView *text, const char *at) {
+  text->length -= (size_t)(at - text->data);
+  text->data = at;
+}
+
+/* In one line: spaces for every run of white space. */
+static void add_words(weft_text *out, WGPUStringView text) {
+  bool starts = true, space = false;
+  for (size_t i = 0; i < text.length; i++) {
+    bool is_space = text.data[i] == ' ' || text.data[i] == '\n';
+    if (!is_space) weft_text_add(out, "%s%c", space && !starts ? " " : "", text.data[i]);
+    starts = starts && is_space;
+    space = is_space;
+  }
+}
+
+/* wgpu's messages have lines before what matters, which say that it is an error and of which call,
+ * and behind it a frame with the lines of the shader, of which only the place is kept. */
 weft_status weft_native_fail(weft_error *error, weft_status status, const char *what,
                              WGPUStringView message) {
-  static const char head[] = "Validation Error\n\nCaused by:\n";
-  size_t length = length_of(message), start = 0;
-  if (length >= sizeof head - 1 && memcmp(message.data, head, sizeof head - 1) == 0)
-    start = sizeof head - 1;
-  while (start < length && is_space(message.data[start])) start++;
-  while (start < length && is_space(message.data[length - 1])) length--;
-  length -= start;
-  if (length > sizeof error->message) length = sizeof error->message;
-  return weft_fail(error, status, "%s: %.*s", what, (int)length,
-                   length ? message.data + start : "");
+  char buffer[sizeof error->message];
+  weft_text text = {.buffer = buffer, .size = sizeof buffer};
+  WGPUStringView left = {message.data, length_of(message)};
+  const char *call = behind(left, "Caused by:\n  In "), *parsed = behind(left, "parsing error: ");
+  if (call) skip_to(&left, call);
+  if (call && behind(left, "\n")) skip_to(&left, behind(left, "\n"));
+  if (parsed) skip_to(&left, parsed);
+  const char *frame = behind(left, "\u250c\u2500"), *place = behind(left, "\u250c\u2500 wgsl:");
+  WGPUStringView words = {left.data, frame ? (size_t)(frame - left.data) - 6 : left.length};
+  add_words(&text, words);
+  if (place) {
+    skip_to(&left, place);
+    const char *end = behind(left, "\n");
+    int length = (int)(end ? end - 1 - place : 0);
+    weft_text_add(&text, " (%.*s)", length, place);
+  }
+  return weft_fail(error, status, "%s: %s", what, text.length ? buffer : "no reason is given");
 }
 
 void weft_native_keep(native_driver *gpu, weft_status status, const char *what,

@@ -27,6 +27,7 @@ typedef struct native_pipeline {
   WGPUBindGroupLayout layout;
   uint32_t binding_count, param_words;
   bool immediates;
+  char label[128];
   bool done;           /* the compiler has answered */
   weft_error *failure; /* what it said; NULL: it has succeeded */
 } native_pipeline;

@@ -1,5 +1,6 @@
 /* driver_native_work.c - the native driver's objects and commands: see driver_native.h. */
 #include "base/checked.h"
+#include "base/text.h"
 #include "gpu/driver_native.h"
 
 /* Staging buffers up to this size are kept for the next read. */
@@ -44,12 +45,15 @@ static weft_status native_buffer_open(weft_gpu_driver *driver, uint64_t bytes, w
   buffer->bytes = bytes;
   buffer->buffer = weft_native_buffer(
       gpu, bytes, WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst);
-  weft_status status = weft_native_kept(gpu, error);
-  if (status != WEFT_OK)
-    native_buffer_close(driver, buffer->slot.id);
-  else
+  weft_error cause;
+  weft_status status = weft_native_kept(gpu, &cause);
+  if (status == WEFT_OK) {
     *out = buffer->slot.id;
-  return status;
+    return WEFT_OK;
+  }
+  native_buffer_close(driver, buffer->slot.id);
+  return weft_fail(error, status, "a buffer of %llu bytes on the GPU: %s",
+                   (unsigned long long)bytes, cause.message);
 }
 
 /* wgpu keeps a copy of what is written until the next submit: weights would be in memory twice. */
@@ -241,12 +245,15 @@ static void on_compiled(WGPUPopErrorScopeStatus status, WGPUErrorType type, WGPU
   gpu->waiting--;
   pipeline->done = true;
   if (status == WGPUPopErrorScopeStatus_Success && type == WGPUErrorType_NoError) return;
+  char what[sizeof pipeline->label + 32];
+  weft_text text = {.buffer = what, .size = sizeof what};
+  weft_text_add(&text, "the GPU's compiler refuses %s", pipeline->label);
   if (!weft_native_says_lost(message))
     pipeline->failure = weft_heap_allocate(gpu->heap, sizeof *pipeline->failure);
   if (pipeline->failure)
-    weft_native_fail(pipeline->failure, WEFT_INTERNAL, "the shader does not compile", message);
+    weft_native_fail(pipeline->failure, WEFT_INTERNAL, what, message);
   else
-    weft_native_keep(gpu, WEFT_INTERNAL, "a shader does not compile", message);
+    weft_native_keep(gpu, WEFT_INTERNAL, what, message);
 }
 
 static WGPUBindGroupLayout make_layout(const native_driver *gpu,
@@ -337,6 +344,8 @@ static weft_status native_pipeline_open(weft_gpu_driver *driver, const weft_gpu_
   made->binding_count = pipeline->binding_count;
   made->param_words = pipeline->param_words;
   made->immediates = pipeline->immediates;
+  weft_text label = {.buffer = made->label, .size = sizeof made->label};
+  weft_text_add(&label, "%s", pipeline->label);
   gpu->waiting++;
   wgpuDevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
   made->layout = make_layout(gpu, pipeline);
@@ -384,6 +393,7 @@ static WGPUBindGroup make_group(const native_driver *gpu, const native_pipeline 
     count++;
   }
   WGPUBindGroupDescriptor descriptor = WGPU_BIND_GROUP_DESCRIPTOR_INIT;
+  descriptor.label = (WGPUStringView){pipeline->label, WGPU_STRLEN};
   descriptor.layout = pipeline->layout;
   descriptor.entryCount = count;
   descriptor.entries = entries;

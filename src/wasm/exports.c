@@ -260,7 +260,9 @@ EXPORT(web_gpu_open) weft_gpu *web_gpu_open(web_context *context, uint32_t handl
     weft_gpu_open_driver(heap, driver, &gpu, &context->error);
   return gpu;
 }
-EXPORT(web_gpu_close) void web_gpu_close(weft_gpu *gpu) {
+/* Its device is lost. Sessions on it, and tensors, keep the rest until they are closed. */
+EXPORT(web_gpu_lose) void web_gpu_lose(weft_gpu *gpu) {
+  gpu->lost = true;
   weft_gpu_release(&gpu);
 }
 EXPORT(web_gpu_describe) const char *web_gpu_describe(const weft_gpu *gpu) {

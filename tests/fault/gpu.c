@@ -14,6 +14,7 @@ typedef struct fault_case {
   weft_status status; /* of the driver's failure */
   uint32_t pending;
   weft_tune tune;
+  uint64_t stride; /* from one call that fails to the next */
 } fault_case;
 
 typedef struct trial {
@@ -111,22 +112,215 @@ static bool fail_call(const fault_case *fault, uint64_t n, uint64_t *hidden) {
 
 static void test_every_call_fails(void) {
   static const fault_case cases[] = {
-      {"memory", WEFT_OUT_OF_MEMORY, 0, WEFT_TUNE_OFF},
-      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF},
-      {"lost, pending", WEFT_DEVICE_LOST, 1, WEFT_TUNE_OFF},
+      {"memory", WEFT_OUT_OF_MEMORY, 0, WEFT_TUNE_OFF, 1},
+      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF, 1},
+      {"lost, pending", WEFT_DEVICE_LOST, 1, WEFT_TUNE_OFF, 1},
+      {"validation, tuning", WEFT_INTERNAL, 0, WEFT_TUNE_FAST, 61},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     uint64_t n = 1, hidden = 0;
-    while (fail_call(&cases[i], n, &hidden)) n++;
+    while (fail_call(&cases[i], n, &hidden)) n += cases[i].stride;
     CHECK(n > 100 && hidden < n / 4);
-    check_print("%s: %llu calls failed in turn, %llu without harm\n", cases[i].name,
+    check_print("%s: calls up to %llu failed in turn, %llu without harm\n", cases[i].name,
                 (unsigned long long)n - 1, (unsigned long long)hidden);
   }
+}
+
+/* ---- the host's memory ----------------------------------------------------------------------- */
+
+/* False: there was no allocation n. */
+static bool fail_allocation(int64_t n) {
+  trial t = {.rig.fails_at = n};
+  session_options = (weft_session_options){.tune = WEFT_TUNE_OFF};
+  try_all(&t);
+  CHECK(t.failure == WEFT_OK || t.failure == WEFT_OUT_OF_MEMORY);
+  bool reached = t.rig.calls >= n;
+  close_all(&t, (uint64_t)n);
+  return reached;
+}
+
+static void test_every_allocation_fails(void) {
+  int64_t n = 1;
+  while (fail_allocation(n)) n++;
+  CHECK(n > 100);
+  check_print("%lld allocations failed in turn\n", (long long)n - 1);
+}
+
+/* A session under ever higher limits, until it suffices. */
+static void test_memory_limits(void) {
+  uint32_t refused = 0;
+  weft_status status = WEFT_LIMIT_EXCEEDED;
+  for (uint64_t limit = 1024; status != WEFT_OK && limit < 1 << 24; limit += limit / 4) {
+    trial t = {0};
+    session_options = (weft_session_options){.memory_limit = limit};
+    CHECK_OK(open_runtime(&t, 0), &t.rig.error);
+    CHECK_OK(open_gpu(&t, 0), &t.rig.error);
+    status = open_session(&t, 0);
+    if (status == WEFT_OK) status = prepare(&t, 0);
+    for (int i = 0; i < RUNS && status == WEFT_OK; i++) status = step(&t, i);
+    if (!CHECK(status == WEFT_OK || status == WEFT_LIMIT_EXCEEDED))
+      check_print("  %s\n", t.rig.error.message);
+    refused += status != WEFT_OK;
+    close_all(&t, limit);
+  }
+  CHECK(status == WEFT_OK && refused > 5);
+}
+
+/* ---- runs that end early --------------------------------------------------------------------- */
+
+static void open_all(trial *t, uint32_t pending) {
+  *t = (trial){.counts = {.pending = pending}};
+  session_options = (weft_session_options){0};
+  CHECK_OK(open_runtime(t, 0), &t->rig.error);
+  CHECK_OK(open_gpu(t, 0), &t->rig.error);
+  CHECK_OK(open_session(t, 0), &t->rig.error);
+  CHECK_OK(step(t, 0), &t->rig.error);
+}
+
+/* After each of the polls that a run has; then the same step comes out. */
+static void test_cancelled_while_pending(void) {
+  trial t;
+  open_all(&t, 3);
+  for (int i = 0; i < 2; i++) CHECK_OK(step(&t, 1), &t.rig.error); /* the first one compiles */
+  uint64_t polls = t.rig.polls;
+  CHECK(polls >= 3);
+  for (t.rig.cancel_at = 1; t.rig.cancel_at <= polls; t.rig.cancel_at++) {
+    uint64_t at = t.rig.cancel_at;
+    CHECK_INT(step(&t, 1), WEFT_CANCELLED);
+    t.rig.cancel_at = 0;
+    CHECK_OK(step(&t, 1), &t.rig.error);
+    CHECK_INT(t.counts.reads, 0);
+    t.rig.cancel_at = at;
+  }
+  close_all(&t, 0);
+}
+
+static void test_time_limit_while_pending(void) {
+  trial t;
+  open_all(&t, 3);
+  t.rig.options.time_limit_ns = 1;
+  CHECK_INT(step(&t, 1), WEFT_TIMED_OUT);
+  CHECK_TEXT(t.rig.error.message, "the run's time limit has passed");
+  t.rig.options.time_limit_ns = 0;
+  CHECK_OK(step(&t, 1), &t.rig.error);
+  close_all(&t, 0);
+}
+
+/* With a run, a fetch or a preparation under way. */
+static void test_closed_while_pending(void) {
+  trial t;
+  open_all(&t, 0);
+  t.counts.pending = 1000000;
+  CHECK_INT(rig_start(&t.rig, ids, 1), WEFT_PENDING);
+  close_all(&t, 0);
+
+  open_all(&t, 0);
+  t.counts.pending = 1000000;
+  CHECK_INT(weft_tensor_fetch(t.rig.past[0], &t.rig.error), WEFT_PENDING);
+  close_all(&t, 0);
+
+  open_all(&t, 0);
+  t.counts.pending = 1000000;
+  CHECK_INT(weft_session_prepare(t.rig.session, &t.rig.error), WEFT_PENDING);
+  close_all(&t, 0);
+}
+
+/* ---- after a loss ---------------------------------------------------------------------------- */
+
+static void lose(trial *t) {
+  t->counts.fail_call = t->counts.calls + 1;
+  t->counts.fail_status = WEFT_DEVICE_LOST;
+  CHECK_INT(weft_session_poll(t->rig.session, false, &t->rig.error), WEFT_DEVICE_LOST);
+}
+
+static void write_nothing(void *user, const char *text, size_t length) {
+  (void)user, (void)text, (void)length;
+}
+
+#define CHECK_LOST(call) CHECK_INT(call, WEFT_DEVICE_LOST)
+
+/* Every public function answers, and nothing is left. */
+static void test_all_functions_after_a_loss(void) {
+  static const int64_t dims[] = {1, 2, 0, 4};
+  trial t;
+  open_all(&t, 0);
+  gpu_rig *rig = &t.rig;
+  weft_error *error = &rig->error;
+  weft_tensor *share = NULL, *wrapped = NULL;
+  weft_session *other = NULL;
+  weft_profile_entry entry;
+  lose(&t);
+  CHECK_LOST(step(&t, 1));
+  CHECK_TEXT(error->message, "the GPU was lost, and with it the session's weights: open both anew");
+  CHECK_LOST(weft_session_prepare(rig->session, error));
+  CHECK_LOST(weft_session_poll(rig->session, true, error));
+  CHECK_INT(weft_session_resume(rig->session, error), WEFT_INVALID_ARGUMENT);
+  weft_session_cancel(rig->session);
+  CHECK_OK(weft_session_dump(rig->session, WEFT_DUMP_GRAPH, write_nothing, NULL, error), error);
+  CHECK_OK(weft_session_dump(rig->session, WEFT_DUMP_PLAN, write_nothing, NULL, error), error);
+  CHECK_INT(weft_session_profile_count(rig->session), 0);
+  CHECK_INT(weft_session_profile_entry(rig->session, 0, &entry), WEFT_INVALID_ARGUMENT);
+  CHECK(weft_session_memory(rig->session).bytes > 0);
+  CHECK_LOST(weft_tensor_fetch(rig->past[0], error));
+  CHECK(weft_tensor_on_device(rig->past[0]) && weft_tensor_data(rig->past[0]) == NULL);
+  CHECK_OK(weft_tensor_share(rig->past[0], &share, error), error);
+  CHECK_LOST(weft_tensor_fetch(share, error));
+  CHECK_OK(weft_tensor_wrap_memory(rig->session, WEFT_F32, dims, 4, 1, &wrapped, error), error);
+  weft_tensor_close(&share);
+  weft_tensor_close(&wrapped);
+  weft_gpu_write_tuning(rig->gpu, write_nothing, NULL);
+  CHECK_INT(weft_gpu_read_tuning(rig->gpu, "x", 1, error), WEFT_INVALID_DATA);
+  CHECK(weft_gpu_description(rig->gpu)[0]);
+  weft_session_options options = {.gpu = rig->gpu};
+  CHECK_LOST(weft_session_open(rig->model, &options, &other, error));
+  CHECK(other == NULL);
+  close_all(&t, 0);
+}
+
+/* A new GPU and session take over, but for the caches that lay on the old one. */
+static void test_caches_of_a_lost_gpu(void) {
+  trial old, fresh;
+  open_all(&old, 0);
+  lose(&old);
+  open_all(&fresh, 0);
+  for (int i = 0; i < 2; i++) {
+    weft_tensor_close(&fresh.rig.past[i]);
+    CHECK_OK(weft_tensor_share(old.rig.past[i], &fresh.rig.past[i], &old.rig.error),
+             &old.rig.error);
+  }
+  CHECK_LOST(step(&fresh, 1));
+  CHECK_TEXT(fresh.rig.error.message,
+             "input 'past_k': the tensor's contents are gone with the GPU that was lost");
+  for (int i = 0; i < 2; i++) weft_tensor_close(&fresh.rig.past[i]);
+  CHECK_OK(step(&fresh, 1), &fresh.rig.error);
+  close_all(&fresh, 0);
+  close_all(&old, 0);
+}
+
+/* Sessions on one GPU: all of them are lost at once, whoever notices. */
+static void test_a_loss_is_everybodys(void) {
+  trial t;
+  weft_session *second = NULL;
+  open_all(&t, 0);
+  weft_session_options options = {.gpu = t.rig.gpu};
+  CHECK_OK(weft_session_open(t.rig.model, &options, &second, &t.rig.error), &t.rig.error);
+  lose(&t);
+  CHECK_LOST(weft_session_prepare(second, &t.rig.error));
+  weft_session_close(&second);
+  close_all(&t, 0);
 }
 
 int main(void) {
   file = build_decoder_file();
   CHECK_RUN(test_every_call_fails);
+  CHECK_RUN(test_every_allocation_fails);
+  CHECK_RUN(test_memory_limits);
+  CHECK_RUN(test_cancelled_while_pending);
+  CHECK_RUN(test_time_limit_while_pending);
+  CHECK_RUN(test_closed_while_pending);
+  CHECK_RUN(test_all_functions_after_a_loss);
+  CHECK_RUN(test_caches_of_a_lost_gpu);
+  CHECK_RUN(test_a_loss_is_everybodys);
   proto_free(&file);
   return check_result();
 }

@@ -80,9 +80,13 @@ typedef struct gpu_rig {
   weft_gpu *gpu;
   weft_model *model;
   weft_session *session;
-  weft_tensor *past[2]; /* what the next run is fed; shares of caches, or empty */
+  weft_tensor *past[2]; /* what the next run is fed: shares of caches, or empty */
+  weft_tensor *fed;     /* on ids */
+  int64_t ids[TOKENS_MAX];
+  weft_binding outputs[SESSION_OUTPUTS];
   weft_run_options options;
-  uint64_t polls; /* of the latest run */
+  uint64_t polls;     /* of the latest run */
+  uint64_t cancel_at; /* runs are cancelled after so many; 0: never */
   weft_error error;
 } gpu_rig;
 
@@ -116,6 +120,7 @@ static inline weft_status rig_open_session(gpu_rig *rig, const proto *file,
 static inline void rig_close(gpu_rig *rig) {
   for (int i = 0; i < 2; i++) weft_tensor_close(&rig->past[i]);
   weft_session_close(&rig->session);
+  weft_tensor_close(&rig->fed);
   weft_model_close(&rig->model);
   weft_gpu_close(&rig->gpu);
   weft_runtime_close(&rig->runtime);
@@ -144,6 +149,7 @@ typedef struct rig_results {
 static inline weft_status rig_finish(gpu_rig *rig, weft_status status) {
   for (rig->polls = 0; status == WEFT_PENDING; rig->polls++) {
     WEFT_TRY(weft_session_poll(rig->session, true, &rig->error));
+    if (rig->polls + 1 == rig->cancel_at) weft_session_cancel(rig->session);
     status = weft_session_resume(rig->session, &rig->error);
   }
   return status;
@@ -175,27 +181,28 @@ static inline weft_status rig_empty_past(gpu_rig *rig) {
   return WEFT_OK;
 }
 
-/* The next `tokens`, on the caches of those before. After a failure it can be called again. */
+/* Starts on the next `tokens`, on the caches of those before. */
+static inline weft_status rig_start(gpu_rig *rig, const int64_t *ids, int64_t tokens) {
+  static const char *const names[] = {"y", "hidden", "probabilities", "present_k", "present_v"};
+  static const bool on_device[SESSION_OUTPUTS] = {false, false, true, true, true};
+  int64_t dims[] = {1, tokens};
+  weft_tensor_close(&rig->fed);
+  WEFT_TRY(rig_empty_past(rig));
+  memcpy(rig->ids, ids, (size_t)tokens * sizeof *ids);
+  WEFT_TRY(weft_tensor_wrap(rig->runtime, WEFT_I64, dims, 2, rig->ids, sizeof rig->ids, &rig->fed,
+                            &rig->error));
+  weft_binding inputs[] = {{"ids", rig->fed}, {"past_k", rig->past[0]}, {"past_v", rig->past[1]}};
+  for (int i = 0; i < SESSION_OUTPUTS; i++) rig->outputs[i] = (weft_binding){names[i], NULL};
+  rig->options.outputs_on_device = on_device;
+  return weft_session_run(rig->session, &rig->options, inputs, 3, rig->outputs, SESSION_OUTPUTS,
+                          &rig->error);
+}
+
+/* To the end. After a failure it can be called again. */
 static inline weft_status rig_step(gpu_rig *rig, const int64_t *ids, int64_t tokens,
                                    rig_results *out) {
-  static const bool on_device[SESSION_OUTPUTS] = {false, false, true, true, true};
-  int64_t dims[] = {1, tokens}, copy[TOKENS_MAX];
-  weft_tensor *fed;
-  WEFT_TRY(rig_empty_past(rig));
-  memcpy(copy, ids, (size_t)tokens * sizeof *copy);
-  WEFT_TRY(weft_tensor_wrap(rig->runtime, WEFT_I64, dims, 2, copy, sizeof copy, &fed, &rig->error));
-  weft_binding inputs[] = {{"ids", fed}, {"past_k", rig->past[0]}, {"past_v", rig->past[1]}};
-  weft_binding outputs[SESSION_OUTPUTS] = {{"y", NULL},
-                                           {"hidden", NULL},
-                                           {"probabilities", NULL},
-                                           {"present_k", NULL},
-                                           {"present_v", NULL}};
-  rig->options.outputs_on_device = on_device;
-  weft_status status = rig_finish(rig, weft_session_run(rig->session, &rig->options, inputs, 3,
-                                                        outputs, SESSION_OUTPUTS, &rig->error));
-  if (status == WEFT_OK) status = rig_take(rig, outputs, out);
-  weft_tensor_close(&fed);
-  return status;
+  WEFT_TRY(rig_finish(rig, rig_start(rig, ids, tokens)));
+  return rig_take(rig, rig->outputs, out);
 }
 
 #endif

@@ -26,7 +26,7 @@ const signatures = {
   web_loader_close: "p:v",
   web_model_close: "p:v",
   web_gpu_open: "pn:p",
-  web_gpu_close: "p:v",
+  web_gpu_lose: "p:v",
   web_gpu_describe: "p:p",
   web_gpu_forget: "pn:v",
   web_gpu_tuning: "pp:p",
@@ -96,13 +96,16 @@ export interface MemoryUse {
 export interface CoreGpu {
   /** weft_gpu. */
   at: number;
+  device: GPUDevice;
   description: string;
+  /** The device is gone, and everything on it. */
+  lost: boolean;
   /**
    * Calls until the answer is another one than "pending", and checks that. What a call asks of the
    * GPU is submitted at its end.
    */
   finish(call: () => number): Promise<void>;
-  /** A number for a buffer that JavaScript has made, until web_gpu_forget. */
+  /** A number for a buffer that JavaScript has made, until web_gpu_forget; 0: another device's. */
   adopt(buffer: GPUBuffer): number;
   buffer(number: number): GPUBuffer;
 }
@@ -275,6 +278,8 @@ export class Core {
     const at = this.check(this.call.web_gpu_open(this.context, handle));
     const gpu: CoreGpu = {
       at,
+      device,
+      lost: false,
       description: this.text(this.call.web_gpu_describe(at)),
       finish: async (call) => {
         let status = this.#glue.together(handle, call);
@@ -289,8 +294,9 @@ export class Core {
     };
     this.#gpus.set(page, gpu);
     void device.lost.then(() => {
+      gpu.lost = true;
       this.#gpus.delete(page);
-      if (!this.trap) this.call.web_gpu_close(at);
+      if (!this.trap) this.call.web_gpu_lose(at);
     });
     return gpu;
   }

@@ -73,6 +73,8 @@ interface Buffer {
 }
 
 interface Pipeline {
+  /** In what WebGPU says of it and of its bind groups. */
+  label: string;
   gpu: GPUComputePipeline | undefined;
   /** The compiler's, or the device's. */
   failure: string | undefined;
@@ -99,6 +101,9 @@ type Four = [number, number, number, number];
 const textDecoder = new TextDecoder();
 const textEncoder = new TextEncoder();
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** The devices of users' buffers, as far as they were seen. */
+const owners = new WeakMap<GPUBuffer, GPUDevice>();
 
 /** One of the core's drivers: a device, and the objects that the core made on it. */
 class Driver {
@@ -222,11 +227,13 @@ class Driver {
     this.#watch(this.#device.popErrorScope(), INTERNAL);
     this.#watch(this.#device.popErrorScope(), OUT_OF_MEMORY);
   }
-  #watch(scope: Promise<GPUError | null>, status: number): void {
+  /** `what` failed is known later than the call that it belongs to. */
+  #watch(scope: Promise<GPUError | null>, status: number, what = ""): void {
     const before = this.#checked;
     this.#checked = scope.then(
       (error) => {
-        if (error) this.#keep({ status, message: error.message.replace(/\s+/g, " ") });
+        const said = error?.message.replace(/\s+/g, " ");
+        if (error) this.#keep({ status, message: `an earlier call failed: ${what}${said}` });
         return before;
       },
       () => before, // the device is lost, which is reported apart
@@ -250,11 +257,23 @@ class Driver {
 
   openBuffer(bytes: number): number {
     const usage = STORAGE | COPY_SRC | COPY_DST;
-    const gpu = this.#scoped(() => this.#device.createBuffer({ size: bytes, usage }));
+    const device = this.#device;
+    const gpu = this.#scoped(() => {
+      device.pushErrorScope("out-of-memory"); // of its own: the message says how much was wanted
+      const buffer = device.createBuffer({ size: bytes, usage });
+      this.#watch(device.popErrorScope(), OUT_OF_MEMORY, `a buffer of ${bytes} bytes: `);
+      return buffer;
+    });
     return this.#buffers.add({ gpu, ours: true });
   }
-  /** The number of a buffer that is not the core's own; closeBuffer only forgets it. */
+  /**
+   * The number of a buffer that is not the core's own; closeBuffer only forgets it. 0: it was used
+   * with another device before.
+   */
   adopt(gpu: GPUBuffer): number {
+    const owner = owners.get(gpu);
+    if (owner && owner !== this.#device) return 0;
+    owners.set(gpu, this.#device);
     return this.#buffers.add({ gpu, ours: false });
   }
   buffer(number: number): GPUBuffer {
@@ -342,11 +361,14 @@ class Driver {
       this.#wake();
     } catch (error) {
       read.staging.destroy();
-      // A lost device says so a little later than the mapping that it ends.
-      const loss = new Promise((resolve) => setTimeout(resolve, 50));
-      await Promise.race([this.#device.lost, loss]);
+      await this.#loss();
       if (read.state === "copying") this.#keep({ status: INTERNAL, message: textOf(error) });
     }
+  }
+  /** A lost device says so a little later than what it ends. */
+  async #loss(): Promise<void> {
+    const enough = new Promise((resolve) => setTimeout(resolve, 50));
+    await Promise.race([this.#device.lost, enough]);
   }
   /** Answers OK once: then the bytes are in memory. */
   readState(number: number): number {
@@ -397,6 +419,7 @@ class Driver {
     const uniformBytes = immediates ? 0 : bytes;
     const layout = this.#layout(bindings, writes, uniformBytes);
     const pipeline: Pipeline = {
+      label,
       gpu: undefined,
       failure: undefined,
       layout,
@@ -431,7 +454,8 @@ class Driver {
       if (error) throw new Error(error.message);
       pipeline.gpu = gpu;
     } catch (error) {
-      const said = await compilerErrors(module);
+      const said = await compilerError(module);
+      await this.#loss(); // which the compiler would be blamed for
       pipeline.failure = `the GPU's compiler refuses ${label}: ${said || textOf(error)}`;
     }
     this.#wake();
@@ -466,7 +490,8 @@ class Driver {
   }
 
   openGroup(number: number, buffers: number, count: number): number {
-    const { layout, paramWords, arenaBytes } = this.#pipelines.get(number);
+    const { gpu, failure, label, layout, paramWords, arenaBytes } = this.#pipelines.get(number);
+    if (!gpu) return this.fail(INTERNAL, failure ?? `${label} is not compiled yet`);
     const numbers = new Uint32Array(this.#memory(), buffers, count);
     const entries: GPUBindGroupEntry[] = Array.from(numbers, (buffer, binding) => ({
       binding,
@@ -474,7 +499,7 @@ class Driver {
     }));
     const resource = { buffer: this.#arena, size: 4 * paramWords };
     if (arenaBytes) entries.push({ binding: count, resource });
-    const group = this.#scoped(() => this.#device.createBindGroup({ layout, entries }));
+    const group = this.#scoped(() => this.#device.createBindGroup({ label, layout, entries }));
     return this.#groups.add(group);
   }
   closeGroup(number: number): number {
@@ -588,13 +613,11 @@ class Driver {
   }
 }
 
-/** "line 3, column 7: unresolved value 'x'; ...", or nothing. */
-async function compilerErrors(module: GPUShaderModule): Promise<string> {
+/** "line 3, column 7: unresolved value 'x'", the first of the compiler's errors; or nothing. */
+async function compilerError(module: GPUShaderModule): Promise<string> {
   const info = await module.getCompilationInfo?.().catch(() => undefined);
-  return [...(info?.messages ?? [])]
-    .filter(({ type }) => type === "error")
-    .map(({ lineNum, linePos, message }) => `line ${lineNum}, column ${linePos}: ${message}`)
-    .join("; ");
+  const first = info?.messages.find(({ type }) => type === "error");
+  return first ? `line ${first.lineNum}, column ${first.linePos}: ${first.message}` : "";
 }
 
 /** The imports of one wasm module (one memory), and its drivers by number. */

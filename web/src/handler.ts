@@ -31,9 +31,9 @@ export interface ProfileEntry {
   flops: number;
 }
 
-type Feeds = Record<string, unknown>;
-type Fetches = Record<string, unknown>;
-type Results = Record<string, Tensor>;
+export type Feeds = Record<string, unknown>;
+export type Fetches = Record<string, unknown>;
+export type Results = Record<string, Tensor>;
 
 const RANK_MAX = 8;
 const DIM_BYTES = 8;
@@ -212,6 +212,9 @@ export class CoreSession implements InferenceSessionHandler {
    * Runs of one session follow one another. onnxruntime-common has checked that every input is fed
    * and every fetch is an output.
    */
+  get running(): Promise<unknown> | undefined {
+    return this.#running;
+  }
   async run(feeds: Feeds, fetches: Fetches): Promise<Results> {
     while (this.#running) await this.#running;
     const lent: Lent[] = [];
@@ -327,6 +330,10 @@ export class CoreSession implements InferenceSessionHandler {
       return fail("its GPUBuffer is not made for GPUBufferUsage.STORAGE");
     this.#writeDims(this.#dims, dims);
     const number = gpu.adopt(buffer);
+    if (!number)
+      return fail(
+        "its GPUBuffer belongs to another GPU device; if that is lost, so is what it held",
+      );
     const values = [core.context, this.#open(), code, this.#dims, dims.length, number];
     const handle = core.call.web_tensor_wrap_memory(...values);
     lent.push({ tensor: handle, buffer: number });

@@ -8,9 +8,11 @@ import {
 } from "onnxruntime-common";
 import type { MemoryUse } from "./core.js";
 import { CoreSession, type ProfileEntry } from "./handler.js";
-import { type SessionOptions, backend } from "./load.js";
+import { type SessionOptions, backend as loader } from "./load.js";
+import { RecoveringSession, recovering } from "./recover.js";
 import { tuningOf } from "./tuning.js";
 
+const backend = recovering(loader);
 // All names that onnxruntime-web knows, so that no page fails for asking; load.ts warns.
 for (const name of ["wasm", "cpu"]) registerBackend(name, backend, 10);
 for (const name of ["webgpu", "webnn"]) registerBackend(name, backend, 5);
@@ -51,7 +53,9 @@ export class InferenceSession extends Base {
   }
 
   get #core(): CoreSession {
-    if (this.#handler instanceof CoreSession) return this.#handler;
+    const handler = this.#handler;
+    if (handler instanceof CoreSession) return handler;
+    if (handler instanceof RecoveringSession) return handler.current;
     throw new Error("weft: another backend runs this session");
   }
   /**

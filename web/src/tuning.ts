@@ -59,12 +59,14 @@ async function keepText(text: string): Promise<void> {
   });
 }
 
-/** What was measured on the GPU so far. */
+/** What was measured on the GPU so far; "" when it was lost. */
 export function tuningOf(core: Core, gpu: CoreGpu): string {
+  if (gpu.lost) return "";
   return core.text(core.check(core.call.web_gpu_tuning(core.context, gpu.at)));
 }
 
 function read(core: Core, gpu: CoreGpu, text: string): void {
+  if (gpu.lost) return;
   core.withText(text, (at) => core.call.web_gpu_read_tuning(core.context, gpu.at, at));
 }
 
@@ -94,5 +96,5 @@ export async function keepingTuning(
   const before = tuningOf(core, gpu);
   await prepare();
   const after = tuningOf(core, gpu);
-  if (after !== before) await keepText(after);
+  if (after && after !== before) await keepText(after);
 }

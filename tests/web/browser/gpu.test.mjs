@@ -34,20 +34,24 @@ async function work() {
   const running = reading.run({ x }).catch(({ message }) => message);
   device.destroy();
   const { gpu } = there.runtime;
-  return { gpu, location, error: Math.max(...errors), kept, lost: String(await running) };
+  const lost = String(await running);
+  const again = (await reading.run({ x })).y.data;
+  const same = values.every((value, i) => value === again[i]);
+  return { gpu, location, error: Math.max(...errors), kept, lost, same };
 }
 
 for (const isolate of [false, true]) {
   test(`a page, ${isolate ? "" : "not "}isolated`, async () => {
     const place = { path: "/tests/web/browser/blank.html", isolate };
     await withPage(browser, place, async (page, complaints) => {
-      const { gpu, location, error, kept, lost } = await page.evaluate(work);
+      const { gpu, location, error, kept, lost, same } = await page.evaluate(work);
       assert.match(gpu, /swiftshader/i);
       assert.equal(location, "gpu-buffer");
       assert.ok(error < 1e-6, `${error}`);
       const head = [...Array(15).fill(5), 1, 1, 1];
       assert.deepEqual(kept, [...head, ...head]);
       assert.match(lost, /lost/);
+      assert.ok(same);
       assert.deepEqual(complaints, []);
     });
   });
