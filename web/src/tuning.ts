@@ -1,7 +1,7 @@
-// tuning.ts - what was measured about a GPU, kept from visit to visit. It is a text, whose first line
-// names the adapter, its features and limits, and the kernels. IndexedDB has one by each such line;
-// env.webgpu.tuning has those that a page brings along. A text for another GPU or other kernels, or
-// a malformed one, is passed over; so is a database that cannot be had.
+// tuning.ts - what was measured about a GPU, kept from visit to visit. It is a text, whose first
+// line names the adapter, its features and limits, and the kernels. IndexedDB has one by each such
+// line; env.webgpu.tuning has those that a page brings along. A text for another GPU or other
+// kernels, or a malformed one, is passed over; so is a database that cannot be had.
 
 import type { Core, CoreGpu } from "./core.js";
 import { env } from "./env.js";
