@@ -75,9 +75,28 @@ static double up(uint64_t a, uint64_t b) {
   return (double)quotient;
 }
 
-/* How many lanes run at once, roughly. */
+/* What the guess takes a GPU for: lanes that run at once, roughly, and vec4s of sums that one of
+ * them holds at full speed. From what the makers say of their middling GPUs, not measured; the last
+ * is for all others. */
+static const struct {
+  const char *vendor;
+  double lanes;
+  uint32_t sums;
+} makers[] = {
+    {"apple", 8192, 16},   {"intel", 4096, 16}, /* in laptops: some hundred units of eight lanes */
+    {"nvidia", 32768, 32}, {"qualcomm", 2048, 8}, /* in phones: large tiles spill, and leave most
+                                                     lanes idle */
+    {"arm", 2048, 8},      {"img-tec", 2048, 8},  {"", 16384, 32},
+};
+
+static uint32_t maker_of(const weft_gpu_facts *facts) {
+  uint32_t i = 0;
+  while (*makers[i].vendor && strcmp(makers[i].vendor, facts->vendor) != 0) i++;
+  return i;
+}
+
 static double lanes_of(const weft_gpu_facts *facts) {
-  return facts->is_software ? 64 : 16384;
+  return facts->is_software ? 64 : makers[maker_of(facts)].lanes;
 }
 
 #define LEFT_OUT 1e6
@@ -96,7 +115,7 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   double waves = groups * threads / lanes_of(facts);
   double cost = lane * (waves > 1 ? waves : 1);
   if (!v->swizzle && facts->no_linear) cost *= LEFT_OUT;
-  if (rows * quads > REGISTERS_MAX) cost *= 2; /* takes long to compile: for those who measure */
+  if (rows * quads > makers[maker_of(facts)].sums) cost *= 2; /* and takes long to compile */
   return v->splits > 1 ? cost + 600 : cost;
 }
 
