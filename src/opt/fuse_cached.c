@@ -34,12 +34,13 @@ static weft_dim element_of(const weft_graph *graph, weft_value_id id) {
   return one && value->elements ? value->elements[0] : WEFT_DIM_UNKNOWN;
 }
 
-/* value = x[:, :, 0:total] */
+/* node: x[:, :, 0:total] */
 static bool is_slice_to(const weft_graph *graph, const weft_node *node, weft_dim total) {
-  bool plain = node->op == WEFT_OP_VIEW && node->attributes.view.kind == WEFT_VIEW_SLICE &&
-               input_of(node, 3) != WEFT_VALUE_NONE && input_of(node, 4) == WEFT_VALUE_NONE;
-  return plain && total != WEFT_DIM_UNKNOWN && element_of(graph, node->inputs[1]) == 0 &&
-         element_of(graph, node->inputs[2]) == total && element_of(graph, node->inputs[3]) == 2;
+  const weft_value_id *inputs = node->inputs;
+  return node->op == WEFT_OP_VIEW && node->attributes.view.kind == WEFT_VIEW_SLICE &&
+         total != WEFT_DIM_UNKNOWN && element_of(graph, inputs[1]) == 0 &&
+         element_of(graph, inputs[2]) == total && element_of(graph, input_of(node, 3)) == 2 &&
+         (input_of(node, 4) == WEFT_VALUE_NONE || element_of(graph, inputs[4]) == 1);
 }
 
 /* Nobody but `user` and the graph's outputs. */
