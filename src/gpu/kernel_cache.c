@@ -31,14 +31,10 @@ static void mix(cache_key *key, uint64_t value) {
   key->b ^= key->b >> 32;
 }
 
-static void mix_text(cache_key *key, const char *text) {
-  uint64_t word = 0;
-  uint32_t count = 0;
-  for (; *text; text++) {
-    word = word << 8 | (uint8_t)*text;
-    if (++count % 8 == 0) mix(key, word);
-  }
-  mix(key, word ^ (uint64_t)count << 56);
+/* Names are static: the same address is the same name. Should the linker leave two of one name, a
+ * variant is compiled twice. */
+static void mix_name(cache_key *key, const char *name) {
+  mix(key, (uintptr_t)name);
 }
 
 static void mix_expr(cache_key *key, const weft_expr *expr) {
@@ -54,18 +50,18 @@ static void mix_expr(cache_key *key, const weft_expr *expr) {
 
 static cache_key key_of(const weft_shader *shader) {
   cache_key key = {0x243f6a8885a308d3u, 0x13198a2e03707344u};
-  mix_text(&key, shader->file);
+  mix_name(&key, shader->file);
   mix(&key, (uint64_t)shader->binding_count | (uint64_t)shader->param_words << 8 |
                 (uint64_t)shader->subgroup_size << 32 | (uint64_t)shader->f16 << 61 |
                 (uint64_t)shader->subgroups << 62 | (uint64_t)shader->matrix << 63);
   for (uint32_t i = 0; i < shader->binding_count; i++) {
     const weft_shader_binding *binding = &shader->bindings[i];
-    mix_text(&key, binding->name);
+    mix_name(&key, binding->name);
     mix(&key,
         (uint64_t)binding->dtype | (uint64_t)binding->raw << 8 | (uint64_t)binding->writes << 16);
   }
   for (uint32_t i = 0; i < shader->define_count; i++) {
-    mix_text(&key, shader->defines[i].name);
+    mix_name(&key, shader->defines[i].name);
     mix(&key, shader->defines[i].value);
   }
   if (shader->expr) mix_expr(&key, shader->expr);
