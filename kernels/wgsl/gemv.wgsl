@@ -3,8 +3,8 @@
 // UNIT positions of k at a time, in one block of scales; neighbours read neighbouring 16 bytes. The
 // lanes' sums meet in workgroup memory, with SUBGROUPS by shuffles first.
 //
-// NORM: a is an RMS norm, x weight / sqrt(mean x^2 + epsilon): x is bound, what is multiplied is
-// x weight, and the row's root, which commutes with the product, comes at the end.
+// NORM: a is an RMS norm, x / sqrt(mean x^2 + epsilon) weight: x is bound, and each workgroup finds
+// the roots for itself. HALF: the norm's results are f16.
 // PAIR: a second product, with the words c, which is an input of the expression.
 // ROUNDED is 2: each workgroup rounds the rows to 8 bits itself.
 
@@ -46,8 +46,13 @@ fn pair_zero(index: u32) -> vec4<f32> {
 
 #if ROUNDED == 1
 #else
-fn load_row(start: u32, k: u32) -> vec4<f32> {
-  let at = start + k;
+var<private> first: u32; // element of the first row
+#if NORM
+var<private> factors: array<f32, ${ROWS}>;
+#end
+
+fn load_row(row: u32, k: u32) -> vec4<f32> {
+  let at = first + row * params.a_row + k;
 #if A_VEC4
   if (k < params.k) { return a4(at / 4u); }
   return vec4<f32>();
@@ -60,14 +65,59 @@ fn load_row(start: u32, k: u32) -> vec4<f32> {
 #end
 }
 
-// Four numbers of a row from k on.
-fn load(start: u32, k: u32) -> vec4<f32> {
+// Four numbers of a row of a from k on.
+fn load(row: u32, k: u32) -> vec4<f32> {
+  var v = load_row(row, k);
 #if NORM
-  return load_row(start, k) * norm4(params.norm_start + min(k, params.k - 4u) / 4u);
+  v = v * factors[row] * norm4(params.norm_start + min(k, params.k - 4u) / 4u);
+#if HALF
+  v = vec4<f32>(unpack2x16float(pack2x16float(v.xy)), unpack2x16float(pack2x16float(v.zw)));
+#end
+#end
+  return v;
+}
+
+#if NORM
+// Of invocation `index`; SUBGROUPS: `lanes` of them.
+fn find_factors(index: u32, lanes: u32) {
+#for r ROWS
+  {
+    var square = 0.0;
+    for (var k = index * 4u; k < params.k; k += THREADS * 4u) {
+      let v = load_row(${r}u, k);
+      square += dot(v, v);
+    }
+#if SUBGROUPS
+    square = subgroupAdd(square);
+#end
+    squares[${r}u * THREADS + index] = square;
+  }
+#end
+  workgroupBarrier();
+#if SUBGROUPS
+  let step = lanes;
+  let end = THREADS;
 #else
-  return load_row(start, k);
+  if (index < 16u) {
+#for r ROWS
+    for (var i = index + 16u; i < THREADS; i += 16u) {
+      squares[${r}u * THREADS + index] += squares[${r}u * THREADS + i];
+    }
+#end
+  }
+  workgroupBarrier();
+  let step = 1u;
+  let end = 16u;
+#end
+#for r ROWS
+  {
+    var square = 0.0;
+    for (var i = 0u; i < end; i += step) { square += squares[${r}u * THREADS + i]; }
+    factors[${r}] = inverseSqrt(square / f32(params.k) + params.epsilon);
+  }
 #end
 }
+#end
 #end
 
 #if ROUNDED == 2
@@ -104,27 +154,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var sum${r}_${p} = vec4<f32>();
 #end
 #end
+#if ROUNDED == 1
+#else
+  first = a_base;
 #if NORM
-#for r ROWS
-  {
-    var square = 0.0;
-    for (var k = index * 4u; k < params.k; k += THREADS * 4u) {
-      let v = load_row(a_base + ${r}u * params.a_row, k);
-      square += dot(v, v);
-    }
 #if SUBGROUPS
-    square = subgroupAdd(square);
+  find_factors(index, lanes);
+#else
+  find_factors(index, 1u);
 #end
-    squares[${r}u * THREADS + index] = square;
-  }
 #end
 #end
 #if ROUNDED == 2
   for (var i = index; i < ${ROWS}u * ROUND_BLOCKS; i += THREADS) {
     let row = i / ROUND_BLOCKS;
     let k0 = i % ROUND_BLOCKS * ${ROUND_BLOCK}u;
-    let scale = round_block(a_base + row * params.a_row, k0, row * ROW_WORDS + k0 / 4u);
-    row_scales[i] = bitcast<f32>(scale);
+    row_scales[i] = bitcast<f32>(round_block(row, k0, row * ROW_WORDS + k0 / 4u));
   }
   workgroupBarrier();
 #end
@@ -169,7 +214,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #end
 #if ROUNDED
 #else
-      let a${r} = load(a_base + ${r}u * params.a_row, k + ${w}u * PER_WORD + ${f}u * 4u);
+      let a${r} = load(${r}u, k + ${w}u * PER_WORD + ${f}u * 4u);
       total${r} += a${r};
 #end
 #end
@@ -226,9 +271,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
 #for r ROWS
     {
-      let a0 = load(a_base + ${r}u * params.a_row, k);
+      let a0 = load(${r}u, k);
 #if BITS == 16
-      let a1 = load(a_base + ${r}u * params.a_row, k + 4u);
+      let a1 = load(${r}u, k + 4u);
 #end
 #for p PRODUCTS
 #if BITS == 16
@@ -280,11 +325,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
           sums[${p}u * ALL + ${r}u * THREADS + index + parts * WX];
 #end
 #end
-#if NORM
-#for r ROWS
-      squares[${r}u * THREADS + index] += squares[${r}u * THREADS + index + parts * WX];
-#end
-#end
     }
     workgroupBarrier();
   }
@@ -293,23 +333,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var i = index; i < WX * ${ROWS}u; i += THREADS) {
     let row = i / WX;
     let column = (item % tiles * WX + i % WX) * 4u;
-#if NORM
-    var square = 0.0;
-#if SUBGROUPS
-    for (var p = 0u; p < THREADS; p += lanes) { square += squares[row * THREADS + p]; }
-#else
-    for (var p = 0u; p < parts * WX; p += 1u) { square += squares[row * THREADS + p]; }
-#end
-    let factor = inverseSqrt(square / f32(params.k) + params.epsilon);
-#end
 #for p PRODUCTS
     var product${p} = vec4<f32>();
     for (var p = 0u; p < parts; p += 1u) {
       product${p} += sums[${p}u * ALL + row * THREADS + p * WX + i % WX];
     }
-#if NORM
-    product${p} = product${p} * factor;
-#end
 #end
     if (column < params.n) {
 #if SPLITS

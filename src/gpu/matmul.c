@@ -308,6 +308,7 @@ static void bind_norm(weft_gpu_build *build, const matmul *job) {
   const weft_array *scale = job->norm->inputs[1];
   bind_quads(build, "norm", scale, true, false);
   weft_shader_set(&build->shader, "NORM", 1);
+  weft_shader_set(&build->shader, "HALF", job->a->dtype == WEFT_F16);
   weft_gpu_param(build, weft_gpu_offset(scale) / 4);
   weft_gpu_param_float(build, job->norm->node->attributes.norm.epsilon);
 }

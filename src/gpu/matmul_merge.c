@@ -1,7 +1,6 @@
 /* matmul_merge.c - steps that gemv.wgsl does together with the product that reads them: an RMS
- * norm, whose factor for the row commutes with the product; and a second product of the same row
- * (silu(x gate) * (x up)). With many rows a step of its own is as good: it then reads and writes
- * far less than the product does. */
+ * norm, and a second product of the same row (silu(x gate) * (x up)). With many rows a step of its
+ * own is as good: it then reads and writes far less than the product does. */
 #include "cpu/internal.h"
 #include "gpu/matmul.h"
 
