@@ -1,5 +1,5 @@
 /* Tests of opt/fuse_cached.c: which attention takes in its appends and rotary embeddings, and what
- * the new node reads. That it computes the same is tested on GPUs (tests/gpu/cached_attention.c,
+ * the new node reads. That it computes the same is tested on GPUs (tests/gpu/attention_cached.c,
  * tests/models/gpu.py). */
 #include "tests/unit/opt_build.h"
 
