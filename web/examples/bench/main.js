@@ -131,6 +131,9 @@ function axis(title, more) {
 
 const options = { animation: false, responsive: true, maintainAspectRatio: false };
 
+/** Long names take two lines. */
+const linesOf = (name) => (name.length > 20 ? name.split(/(?<=,) (?=[^,]*$)/) : name);
+
 /** Bars, each against the first one. Where there is room their texts have the figure, too. */
 function barChart({ rows, unit }, width) {
   const wide = width > 400;
@@ -145,7 +148,7 @@ function barChart({ rows, unit }, width) {
   return {
     type: "bar",
     data: {
-      labels: rows.map(({ name }) => name),
+      labels: rows.map(({ name }) => linesOf(name)),
       datasets: [{ data: ratios, backgroundColor: colors, borderRadius: 4, barPercentage: 0.8 }],
     },
     options: {
@@ -153,7 +156,7 @@ function barChart({ rows, unit }, width) {
       indexAxis: "y",
       layout: { padding: { right: wide ? 150 : 60 } },
       scales: {
-        x: axis(`times as fast as ${rows[0].name}`, { suggestedMax: 1 }),
+        x: axis("times as fast as the first row", { suggestedMax: 1 }),
         y: { ticks: { color: color("ink") }, grid: { display: false } },
       },
       plugins: {
@@ -307,6 +310,7 @@ function run() {
     ...{ isolated: crossOriginIsolated, processors: navigator.hardwareConcurrency },
     ...{ adapter: record.adapter, size, sizes: sizes[size], charts: [], finished: false },
   };
+  $("status").textContent = "Measuring.";
   setState("measuring");
   const model = parameters.get("model");
   wish = { size, model: model ? new URL(model, location.href).href : undefined };
@@ -324,7 +328,7 @@ function save() {
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = `weft-bench-${record.date.slice(0, 10)}.json`;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some browsers take a while
 }
 
 $("form").addEventListener("submit", (event) => {

@@ -18,7 +18,7 @@ const minilm = { layers: 6, width: 384, heads: 12, inner: 1536, vocabulary: 3000
  * width]; vector: the same with one row. `prompt`, `tokens`: of the decoder; `tokens`: of a text.
  */
 export const sizes = {
-  /** For tests: everything once. */
+  /** For tests: everything once, with few kernels to compile. */
   tiny: {
     budget: 1,
     rounds: 1,
@@ -26,11 +26,11 @@ export const sizes = {
     vector: { rows: 1, width: 64, layers: 1 },
     decoder: {
       ...{ layers: 1, width: 64, heads: 4, inner: 128, vocabulary: 128 },
-      ...{ kvHeads: 2, headSize: 16, positions: 64, prompt: 4, tokens: 4 },
+      ...{ kvHeads: 2, headSize: 16, positions: 64, prompt: 1, tokens: 4 },
     },
     encoder: {
       ...{ layers: 1, width: 64, heads: 4, inner: 128, vocabulary: 100, positions: 32 },
-      ...{ tokens: 2, batches: [1, 2] },
+      ...{ tokens: 1, batches: [1, 2] },
     },
   },
   small: {
@@ -346,8 +346,8 @@ class Decoder {
   clear(length) {
     const { layers, kvHeads, headSize } = this.#sizes;
     const dims = [1, kvHeads, length, headSize];
-    const Array = this.#type === "float16" ? Uint16Array : Float32Array;
-    const data = new Array(kvHeads * length * headSize);
+    const Numbers = this.#type === "float16" ? Uint16Array : Float32Array;
+    const data = new Numbers(kvHeads * length * headSize);
     this.#drop();
     for (let layer = 0; layer < layers; layer++)
       for (const part of ["key", "value"])
