@@ -310,7 +310,12 @@ typedef enum weft_activations {
 /* Takes text in pieces, which are its only while it is called. */
 typedef void (*weft_write_fn)(void *user, const char *text, size_t length);
 
-/* A GPU, by WebGPU. Sessions share it, and the kernels compiled for it. */
+/* A GPU, by WebGPU. Sessions share it, and the kernels compiled for it.
+ *
+ * It can be lost: a reset, a driver's crash, no power. The call that meets the loss answers
+ * WEFT_DEVICE_LOST, and so does every later one that needs the GPU, on any of its sessions, or
+ * tensors in its memory, whose contents are gone. All others work, and closing, in any order: close
+ * sessions, tensors and the weft_gpu, then open a GPU and sessions anew. Results are the same. */
 typedef struct weft_gpu weft_gpu;
 
 typedef struct weft_gpu_options {
@@ -373,7 +378,8 @@ void weft_session_close(weft_session **session);
  * first runs are pending for longer. */
 weft_status weft_session_prepare(weft_session *session, weft_error *error);
 /* Lets a GPU's callbacks run. With `wait` it blocks until what was pending may go on; where a
- * program cannot block (a page) it answers WEFT_PENDING instead. */
+ * program cannot block (a page) it answers WEFT_PENDING instead. WebGPU reports failures late: one
+ * that comes by this call ends the run that is pending. */
 weft_status weft_session_poll(weft_session *session, bool wait, weft_error *error);
 
 /* Which runs a model faster, the GPU of the options or the CPU alone: it is run on both, at likely

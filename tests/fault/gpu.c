@@ -112,9 +112,9 @@ static bool fail_call(const fault_case *fault, uint64_t n, uint64_t *hidden) {
 
 static void test_every_call_fails(void) {
   static const fault_case cases[] = {
-      {"memory", WEFT_OUT_OF_MEMORY, 0, WEFT_TUNE_OFF, 1},
-      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF, 1},
-      {"lost, pending", WEFT_DEVICE_LOST, 1, WEFT_TUNE_OFF, 1},
+      {"memory, pending", WEFT_OUT_OF_MEMORY, 1, WEFT_TUNE_OFF, 1},
+      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF, 5},
+      {"lost", WEFT_DEVICE_LOST, 0, WEFT_TUNE_OFF, 1},
       {"validation, tuning", WEFT_INTERNAL, 0, WEFT_TUNE_FAST, 61},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -124,6 +124,81 @@ static void test_every_call_fails(void) {
     check_print("%s: calls up to %llu failed in turn, %llu without harm\n", cases[i].name,
                 (unsigned long long)n - 1, (unsigned long long)hidden);
   }
+}
+
+/* ---- a kernel that does not compile ---------------------------------------------------------- */
+
+/* The null driver, but for one kernel. */
+static weft_gpu_driver plain;
+static weft_gpu_id refused_pipeline;
+static char refused_label[64];
+
+static weft_status refuse(weft_error *error) {
+  return weft_fail(error, WEFT_INTERNAL, "the GPU's compiler refuses %s", refused_label);
+}
+static weft_status open_pipeline(weft_gpu_driver *driver, const weft_gpu_pipeline *pipeline,
+                                 weft_gpu_id *out, weft_error *error) {
+  weft_status status = plain.pipeline_open(driver, pipeline, out, error);
+  if (status != WEFT_OK || !contains(pipeline->label, "for node 'probabilities'")) return status;
+  refused_pipeline = *out;
+  snprintf(refused_label, sizeof refused_label, "%s", pipeline->label);
+  return WEFT_OK;
+}
+static weft_status pipeline_state(weft_gpu_driver *driver, weft_gpu_id id, weft_error *error) {
+  return id == refused_pipeline ? refuse(error) : plain.pipeline_state(driver, id, error);
+}
+static weft_status open_group(weft_gpu_driver *driver, weft_gpu_id id, const weft_gpu_id *buffers,
+                              uint32_t count, weft_gpu_id *out, weft_error *error) {
+  return id == refused_pipeline ? refuse(error)
+                                : plain.group_open(driver, id, buffers, count, out, error);
+}
+
+/* y = x @ w */
+static weft_status run_product(gpu_rig *rig) {
+  static const int64_t square[] = {WIDTH, WIDTH}, row[] = {1, WIDTH};
+  proto g = {0};
+  build_weight(&g, "w", 2, square);
+  build_node(&g, "MatMul", "x w", "y", NULL);
+  build_value(&g, 11, "x", "rows,8");
+  build_value(&g, 12, "y", "rows,8");
+  proto product = build_model(&g);
+  gpu_rig other = {.runtime = rig->runtime, .gpu = rig->gpu};
+  weft_tensor *x = NULL;
+  CHECK_OK(rig_open_session(&other, &product, &session_options), &other.error);
+  CHECK_OK(rig_prepare(&other), &other.error);
+  CHECK_OK(weft_tensor_open(rig->runtime, WEFT_F32, row, 2, &x, &other.error), &other.error);
+  weft_binding input = {"x", x}, output = {"y", NULL};
+  weft_status status = weft_session_run(other.session, NULL, &input, 1, &output, 1, &other.error);
+  status = rig_finish(&other, status);
+  weft_tensor_close(&x);
+  weft_session_close(&other.session);
+  weft_model_close(&other.model);
+  proto_free(&product);
+  return status;
+}
+
+/* Who prepares is told, and who uses it; others on the GPU are not concerned. */
+static void test_a_kernel_that_does_not_compile(void) {
+  static const char says[] = "the GPU's compiler refuses softmax for node 'probabilities'";
+  trial t = {0};
+  char blamed[256];
+  session_options = (weft_session_options){0};
+  CHECK_OK(open_runtime(&t, 0), &t.rig.error);
+  CHECK_OK(open_gpu(&t, 0), &t.rig.error);
+  weft_gpu_driver *driver = t.rig.gpu->driver;
+  plain = *driver;
+  driver->pipeline_open = open_pipeline;
+  driver->pipeline_state = pipeline_state;
+  driver->group_open = open_group;
+  CHECK_OK(open_session(&t, 0), &t.rig.error);
+  CHECK_INT(prepare(&t, 0), WEFT_INTERNAL);
+  CHECK_TEXT(t.rig.error.message, says);
+  CHECK_OK(run_product(&t.rig), &t.rig.error);
+  CHECK_INT(step(&t, 0), WEFT_INTERNAL);
+  snprintf(blamed, sizeof blamed, "node 'probabilities' (softmax, on the GPU): %s", says);
+  CHECK_TEXT(t.rig.error.message, blamed);
+  CHECK_OK(run_product(&t.rig), &t.rig.error);
+  close_all(&t, 0);
 }
 
 /* ---- the host's memory ----------------------------------------------------------------------- */
@@ -313,6 +388,7 @@ static void test_a_loss_is_everybodys(void) {
 int main(void) {
   file = build_decoder_file();
   CHECK_RUN(test_every_call_fails);
+  CHECK_RUN(test_a_kernel_that_does_not_compile);
   CHECK_RUN(test_every_allocation_fails);
   CHECK_RUN(test_memory_limits);
   CHECK_RUN(test_cancelled_while_pending);

@@ -383,7 +383,14 @@ static void test_compile_error(void) {
   weft_gpu_id id;
   CHECK_OK(r->driver->pipeline_open(r->driver, &pipeline, &id, &r->error), &r->error);
   CHECK(await_pipeline(id) == WEFT_INTERNAL);
-  if (!CHECK(contains(r->error.message, "no_such_name"))) check_print("  %s\n", r->error.message);
+  static const char says[] = "the GPU's compiler refuses wrong: ";
+  bool good = CHECK(memcmp(r->error.message, says, sizeof says - 1) == 0) &&
+              CHECK(contains(r->error.message, "no_such_name")) &&
+              CHECK(!contains(r->error.message, "\n"));
+  if (!good) check_print("  %s\n", r->error.message);
+  weft_gpu_id group;
+  CHECK(r->driver->group_open(r->driver, id, NULL, 0, &group, &r->error) == WEFT_INTERNAL);
+  CHECK(memcmp(r->error.message, says, sizeof says - 1) == 0); /* for each who uses it */
   r->driver->pipeline_close(r->driver, id);
   check_params(1, false); /* all else goes on */
 }
