@@ -437,6 +437,10 @@ def test_gpu():
     assert said == "value of --tune 'slowly' does not exist; there are: auto, off, fast, full"
     shown = weft_json("bench", "matmul.onnx", "--gpu=null", "--runs", "1")
     assert shown["gpu"] == named and all(step["gflops"] == 0 for step in shown["steps"])
+    chosen = subprocess.run([program, "run", "matmul.onnx", "--gpu=auto"], capture_output=True,
+                            text=True, timeout=SECONDS_MAX)
+    assert chosen.returncode == 0 and chosen.stderr.startswith(("weft: CPU: ", "weft: GPU: ")), \
+        chosen.stderr
     for command in ("inspect", "run", "bench"):
         # Sanitizers may have a word about Vulkan's drivers after it.
         said = weft_message(command, "matmul.onnx", "--gpu=no such GPU").splitlines()[0]
