@@ -163,7 +163,7 @@ static work *work_open(gpu_bench *g, const shape *s) {
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
-enum { COPIES_MAX = 256, ROUND_NS = 15000000, ROUNDS = 12 };
+enum { COPIES_MAX = 256, ROUND_NS = 5000000, ROUNDS = 16 };
 
 typedef struct candidate {
   weft_step step;
@@ -271,24 +271,18 @@ static uint64_t time_candidate(work *w, const candidate *c) {
   return (weft_now_ns(g->cpu.runtime) - started) / c->copies;
 }
 
-static void calibrate(work *w, candidate *c) {
-  time_candidate(w, c);
-  while (c->copies < COPIES_MAX && time_candidate(w, c) * c->copies < ROUND_NS) c->copies *= 2;
-}
-
 /* All candidates' times: the least of many rounds, each of which takes every one. Those that are
  * far behind have fewer. */
 static void time_all(tested *t) {
   uint64_t best = UINT64_MAX;
-  for (uint32_t i = 0; i < t->count; i++)
-    if (t->list[i].copies) calibrate(t->work, &t->list[i]);
   for (uint32_t round = 0; round < ROUNDS; round++)
     for (uint32_t i = 0; i < t->count; i++) {
       candidate *c = &t->list[i];
-      if (!c->copies || (round > 1 && c->best_ns > best + best / 2)) continue;
+      if (!c->copies || (round > 2 && c->best_ns > best + best / 2)) continue;
       uint64_t ns = time_candidate(t->work, c);
-      if (round == 0 || ns < c->best_ns) c->best_ns = ns;
-      if (ns < best) best = ns;
+      if (round < 2 || ns < c->best_ns) c->best_ns = ns; /* at first it warms up */
+      if (round > 0 && ns < best) best = ns;
+      if (ns * c->copies < ROUND_NS && c->copies < COPIES_MAX) c->copies *= 2;
     }
   t->best_ns = best;
   check_print("%s:\n", t->shape->name);
