@@ -1,4 +1,4 @@
-// The bench page on SwiftShader, as a user drives it. Leaves pictures of it in build/web. The one in
+// The bench page on SwiftShader, as a user drives it. Leaves pictures of it in build/web; that of
 // docs/images was taken with WEFT_BENCH_SIZE=small.
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -22,7 +22,7 @@ after(() => browser.close());
 const state = (page, name) =>
   page
     .locator(`body[data-state="${name}"]`)
-    .waitFor({ timeout: (size === "tiny" ? 2 : 15) * MINUTE });
+    .waitFor({ timeout: (size === "tiny" ? 5 : 15) * MINUTE });
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 async function saved(page) {

@@ -131,8 +131,8 @@ function axis(title, more) {
 
 const options = { animation: false, responsive: true, maintainAspectRatio: false };
 
-/** Long names take two lines. */
-const linesOf = (name) => (name.length > 20 ? name.split(/(?<=,) (?=[^,]*$)/) : name);
+/** Names that are too long take two lines. */
+const linesOf = (name, most) => (name.length > most ? name.split(/(?<=,) (?=[^,]*$)/) : name);
 
 /** Bars, each against the first one. Where there is room their texts have the figure, too. */
 function barChart({ rows, unit }, width) {
@@ -148,7 +148,7 @@ function barChart({ rows, unit }, width) {
   return {
     type: "bar",
     data: {
-      labels: rows.map(({ name }) => linesOf(name)),
+      labels: rows.map(({ name }) => linesOf(name, wide ? 20 : 12)),
       datasets: [{ data: ratios, backgroundColor: colors, borderRadius: 4, barPercentage: 0.8 }],
     },
     options: {
