@@ -45,10 +45,15 @@ STEPS = 16
 # Largest |GPU - CPU| relative to the largest |CPU|. Where rows are rounded to 8 bits, or numbers to
 # f16, sums in another order may land on the other side: one step of a code, or of the 11 bits.
 TOLERANCES = {"f32": 1e-4, "f16": 5e-3, "q8": 5e-3, "int4": 5e-3, "int8": 5e-3, "q4f16": 5e-3}
+# Six layers with rounded rows: the CPU's own targets, AVX2 and the reference, are 2.4e-2 apart.
+MINILM_Q8_TOLERANCE = 5e-2
 EXACT_TOLERANCES = decoder.TOLERANCES | {"q8": 1e-4}  # activations as f32
 LEADS = {"f32": 2e-4, "f16": 5e-3, "int4": 5e-3, "int8": 5e-3, "q4f16": 5e-3}  # of the best token
 # To onnxruntime, which rounds an encoder at f16 between all operators.
 ORT_TOLERANCES = {"f32": 1e-4, "f16": 2e-2}
+
+# Of which gpu.mjs makes do where time is short: it has the most kinds of kernels.
+QUICK = ("decoder q4f16",)
 
 # What the host may make: a little (src/gpu/device.c), and counts of any size.
 SMALL_BYTES = 4096
@@ -63,6 +68,10 @@ class Case:
     sizes: dict = None  # decoders: of Config
     vocabulary: int = 0  # encoders
     full: bool = False
+
+    @property
+    def tolerance(self):
+        return MINILM_Q8_TOLERANCE if self.name == "MiniLM q8" else TOLERANCES[self.flavour]
 
     def run(self, session, expected=None):
         """Expected, on the inputs of another one or on new ones."""
@@ -136,7 +145,7 @@ def cases():
                    vocabulary=64)
         yield Case(f"MiniLM {flavour}", flavour, (MODELS / f"{file}.onnx").read_bytes,
                    vocabulary=30522, full=True)
-    odd = {"layers": 3, "width": 96, "heads": 6, "kv_heads": 3, "head_size": 10, "inner": 160,
+    odd = {"layers": 3, "width": 96, "heads": 16, "kv_heads": 8, "head_size": 10, "inner": 160,
            "vocabulary": 131}
     for flavour in FLAVOURS:
         yield decoder_case(f"decoder {flavour}", flavour)
@@ -200,8 +209,8 @@ def check_gpu(case, data, model, gpu, expected, exact):
             complaints += misplaced(session.dump("plan"))
         if activations == "f32":
             actual.tokens = None
-        tolerances = TOLERANCES if activations == "auto" else EXACT_TOLERANCES
-        more, report[activations] = compare(case, actual, like, tolerances[case.flavour])
+        tolerance = EXACT_TOLERANCES[case.flavour] if activations == "f32" else case.tolerance
+        more, report[activations] = compare(case, actual, like, tolerance)
         complaints += more
     if case.flavour in ORT_TOLERANCES:
         report["ort"] = distance(actual.values, ort_values(case, data, expected))
@@ -216,7 +225,7 @@ def write(case, data, expected):
     (FOLDER / f"{stem}.onnx").write_bytes(data)
     (FOLDER / f"{stem}.bin").write_bytes(expected.values.tobytes())
     entry = {"name": case.name, "model": f"{stem}.onnx", "values": f"{stem}.bin",
-             "full": case.full, "tolerance": TOLERANCES[case.flavour]}
+             "quick": case.name in QUICK, "tolerance": case.tolerance}
     if case.sizes is None:
         feed = {name: {"dims": array.shape, "data": array.ravel().tolist()}
                 for name, array in expected.feed.items()}

@@ -2,6 +2,7 @@
 // then, and other threads are there) or not.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { chosen, folder } from "../gpu/flavours.mjs";
 import { launch, swiftshader, withPage } from "./chromium.mjs";
 
 let browser;
@@ -53,6 +54,24 @@ for (const isolate of [false, true]) {
       assert.match(lost, /lost/);
       assert.ok(same);
       assert.deepEqual(complaints, []);
+    });
+  });
+}
+
+/** Answers what tests/models/gpu.mjs does. */
+async function compare(entry) {
+  const weft = await import("/weft-web/webgpu.js");
+  const { check } = await import("/tests/models/gpu.mjs");
+  return check(weft, entry, async (file) => (await fetch(`/flavours/${file}`)).arrayBuffer());
+}
+
+for (const entry of chosen()) {
+  test(entry.name, async (t) => {
+    const place = { path: "/tests/web/browser/blank.html", folders: { "/flavours/": folder } };
+    await withPage(browser, place, async (page) => {
+      const { error, wrong } = await page.evaluate(compare, entry);
+      t.diagnostic(`largest error ${error.toExponential(1)}`);
+      assert.deepEqual(wrong, []);
     });
   });
 }
