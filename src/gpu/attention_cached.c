@@ -112,19 +112,16 @@ static weft_status check_starts(const weft_step *step, const weft_execution *exe
 static weft_status copy_past(weft_commands *commands, const weft_execution *execution,
                              const weft_array *past, const weft_array *present, weft_error *error) {
   uint64_t size = weft_dtype_size(past->dtype);
-  uint64_t numbers[3] = {0, 0, (uint64_t)(past->dims[2] * past->dims[3]) * size};
-  if (numbers[2] == 0) return WEFT_OK;
-  for (int64_t head = 0; head < past->dims[0] * past->dims[1]; head++) {
+  uint64_t length = (uint64_t)(past->dims[2] * past->dims[3]) * size;
+  for (int64_t head = 0; length > 0 && head < past->dims[0] * past->dims[1]; head++) {
     int64_t b = head / past->dims[1], h = head % past->dims[1];
-    uint32_t *command = weft_commands_add(commands, WEFT_GPU_COPY, 9);
+    int64_t start = b * past->strides[0] + h * past->strides[1];
+    int64_t to = b * present->strides[0] + h * present->strides[1];
+    uint32_t *command = weft_commands_add(commands, WEFT_GPU_COPY, WEFT_GPU_COPY_WORDS);
     if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
-    numbers[0] = past->offset + (uint64_t)(b * past->strides[0] + h * past->strides[1]) * size;
-    numbers[1] =
-        present->offset + (uint64_t)(b * present->strides[0] + h * present->strides[1]) * size;
-    command[1] = weft_gpu_memory_of(execution, past);
-    memcpy(command + 2, &numbers[0], sizeof numbers[0]);
-    command[4] = weft_gpu_memory_of(execution, present);
-    memcpy(command + 5, &numbers[1], 2 * sizeof numbers[1]);
+    weft_command_copy(command, weft_gpu_memory_of(execution, past),
+                      past->offset + (uint64_t)start * size, weft_gpu_memory_of(execution, present),
+                      present->offset + (uint64_t)to * size, length);
   }
   return WEFT_OK;
 }

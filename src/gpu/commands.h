@@ -2,6 +2,7 @@
 #ifndef WEFT_GPU_COMMANDS_H
 #define WEFT_GPU_COMMANDS_H
 
+#include "base/memory.h"
 #include "gpu/driver.h"
 
 /* Bind groups of one GPU, by pipeline and buffers. They stay while their buffers do. */
@@ -26,5 +27,18 @@ void weft_commands_release(weft_commands *commands);
 /* Room for a command of `words` words, with word 0 written; NULL: no memory. Grows to what a run
  * needs, and stays. */
 uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words);
+
+/* A copy of bytes between buffers, as a command. */
+enum { WEFT_GPU_COPY_WORDS = 9 };
+static inline void weft_command_copy(uint32_t command[WEFT_GPU_COPY_WORDS], weft_gpu_id from,
+                                     uint64_t from_offset, weft_gpu_id to, uint64_t to_offset,
+                                     uint64_t length) {
+  command[0] = WEFT_GPU_COPY | (uint32_t)WEFT_GPU_COPY_WORDS << 8;
+  command[1] = from;
+  memcpy(command + 2, &from_offset, sizeof from_offset);
+  command[4] = to;
+  memcpy(command + 5, &to_offset, sizeof to_offset);
+  memcpy(command + 7, &length, sizeof length);
+}
 
 #endif

@@ -419,15 +419,22 @@ static weft_status gpu_memory_write(const weft_device *device, weft_memory memor
   return write_bytes(gpu_of(device)->gpu->driver, memory, offset, bytes, length, error);
 }
 
+/* Of one submit: the heads of a cache, which may be some hundred, take a few. */
+enum { COPIES_MAX = 32 };
+
 static weft_status gpu_memory_copy(const weft_device *device, weft_memory from,
-                                   uint64_t from_offset, weft_memory to, uint64_t to_offset,
-                                   uint64_t length, weft_error *error) {
-  const weft_gpu_device *gpu = gpu_of(device);
-  const uint64_t numbers[3] = {from_offset, to_offset, length};
-  uint32_t command[9] = {WEFT_GPU_COPY | 9u << 8, from, 0, 0, to};
-  memcpy(command + 2, &numbers[0], sizeof numbers[0]);
-  memcpy(command + 5, &numbers[1], 2 * sizeof numbers[0]);
-  return gpu->gpu->driver->submit(gpu->gpu->driver, command, 9, error);
+                                   uint64_t from_stride, weft_memory to, uint64_t to_stride,
+                                   uint64_t count, uint64_t length, weft_error *error) {
+  weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
+  uint32_t table[COPIES_MAX * WEFT_GPU_COPY_WORDS], words = 0;
+  for (uint64_t i = 0; i < count; i++) {
+    weft_command_copy(table + words, from, i * from_stride, to, i * to_stride, length);
+    words += WEFT_GPU_COPY_WORDS;
+    if (i + 1 < count && words < sizeof table / sizeof *table) continue;
+    WEFT_TRY(driver->submit(driver, table, words, error));
+    words = 0;
+  }
+  return WEFT_OK;
 }
 
 static weft_status gpu_read(const weft_device *device, weft_memory memory, uint64_t offset,

@@ -64,8 +64,9 @@ struct weft_device {
   /* These take effect in the order of the calls, with the runs between them. */
   weft_status (*memory_write)(const weft_device *device, weft_memory memory, uint64_t offset,
                               const void *bytes, uint64_t length, weft_error *error);
-  weft_status (*memory_copy)(const weft_device *device, weft_memory from, uint64_t from_offset,
-                             weft_memory to, uint64_t to_offset, uint64_t length,
+  /* `count` pieces of `length` bytes, from the start on, which lie so far apart. */
+  weft_status (*memory_copy)(const weft_device *device, weft_memory from, uint64_t from_stride,
+                             weft_memory to, uint64_t to_stride, uint64_t count, uint64_t length,
                              weft_error *error);
   /* Starts a copy to host memory, of a multiple of 4 bytes, that stays until read_state answers
    * anything but WEFT_PENDING, or read_drop. */

@@ -89,10 +89,9 @@ void weft_storage_read_rows(weft_storage *storage, uint64_t heads, int64_t rows,
 static weft_status copy_heads_there(const weft_device *device, weft_memory to, uint64_t to_stride,
                                     weft_memory from, uint64_t from_stride, uint64_t heads,
                                     uint64_t bytes, weft_error *error) {
-  bytes = weft_align_up(bytes, 4);
-  for (uint64_t h = 0; h < heads && bytes > 0; h++)
-    WEFT_TRY(device->memory_copy(device, from, h * from_stride, to, h * to_stride, bytes, error));
-  return WEFT_OK;
+  if (bytes == 0) return WEFT_OK;
+  return device->memory_copy(device, from, from_stride, to, to_stride, heads,
+                             weft_align_up(bytes, 4), error);
 }
 
 weft_status weft_storage_copy_rows(const weft_storage *storage, uint64_t heads, int64_t rows,

@@ -99,15 +99,16 @@ static inline weft_status fake_memory_write(const weft_device *device, weft_memo
 }
 
 static inline weft_status fake_memory_copy(const weft_device *device, weft_memory from,
-                                           uint64_t from_offset, weft_memory to, uint64_t to_offset,
-                                           uint64_t length, weft_error *error) {
+                                           uint64_t from_stride, weft_memory to, uint64_t to_stride,
+                                           uint64_t count, uint64_t length, weft_error *error) {
   fake *f = fake_of(device);
   WEFT_TRY(fake_call(f, error));
   CHECK(length % 4 == 0 && from != to);
-  if (fake_range_is_good(f, from, from_offset, length) &&
-      fake_range_is_good(f, to, to_offset, length))
-    memcpy(f->store->memories[to].data + to_offset, f->store->memories[from].data + from_offset,
-           length);
+  for (uint64_t i = 0; i < count; i++)
+    if (fake_range_is_good(f, from, i * from_stride, length) &&
+        fake_range_is_good(f, to, i * to_stride, length))
+      memcpy(f->store->memories[to].data + i * to_stride,
+             f->store->memories[from].data + i * from_stride, length);
   return WEFT_OK;
 }
 
