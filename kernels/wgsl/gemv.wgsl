@@ -4,7 +4,8 @@
 // lanes' sums meet in workgroup memory, with SUBGROUPS by shuffles first.
 //
 // NORM: a is an RMS norm, x / sqrt(mean x^2 + epsilon) weight: x is bound, and each workgroup finds
-// the roots for itself. HALF: the norm's results are f16.
+// the roots for itself. HALF: the norm's results are f16. STAGED: so many vec4s of each row, of the
+// norm's results, lie in workgroup memory.
 // PAIR: a second product, with the words c, which is an input of the expression.
 // ROUNDED is 2: each workgroup rounds the rows to 8 bits itself.
 
@@ -120,6 +121,22 @@ fn find_factors(index: u32, lanes: u32) {
 #end
 #end
 
+#if STAGED
+var<workgroup> staged: array<vec4<f32>, ${ROWS} * ${STAGED}>;
+
+fn load_a(row: u32, k: u32) -> vec4<f32> {
+  if (k < params.k) { return staged[row * ${STAGED}u + k / 4u]; }
+  return vec4<f32>();
+}
+#else
+#if ROUNDED
+#else
+fn load_a(row: u32, k: u32) -> vec4<f32> {
+  return load(row, k);
+}
+#end
+#end
+
 #if ROUNDED == 2
 const ROUND_BLOCKS = ${ROUND_BLOCKS}u;
 const ROW_WORDS = ${ROUND_BLOCKS}u * ${ROUND_BLOCK}u / 4u;
@@ -164,6 +181,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   find_factors(index, 1u);
 #end
 #end
+#end
+#if STAGED
+#for r ROWS
+  for (var i = index; i < ${STAGED}u; i += THREADS) {
+    staged[${r}u * ${STAGED}u + i] = load(${r}u, i * 4u);
+  }
+#end
+  workgroupBarrier();
 #end
 #if ROUNDED == 2
   for (var i = index; i < ${ROWS}u * ROUND_BLOCKS; i += THREADS) {
@@ -214,7 +239,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #end
 #if ROUNDED
 #else
-      let a${r} = load(${r}u, k + ${w}u * PER_WORD + ${f}u * 4u);
+      let a${r} = load_a(${r}u, k + ${w}u * PER_WORD + ${f}u * 4u);
       total${r} += a${r};
 #end
 #end
@@ -271,9 +296,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
 #for r ROWS
     {
-      let a0 = load(${r}u, k);
+      let a0 = load_a(${r}u, k);
 #if BITS == 16
-      let a1 = load(${r}u, k + 4u);
+      let a1 = load_a(${r}u, k + 4u);
 #end
 #for p PRODUCTS
 #if BITS == 16

@@ -187,6 +187,8 @@ static void choose(matmul *job) {
   shape.rounded = job->rounded;
   shape.row_bytes = job->rounding.row_bytes;
   shape.norm = job->norm != NULL;
+  if (shape.norm && !job->rounded)
+    shape.row_bytes = (uint32_t)(job->m * job->k * sizeof(float)); /* staged */
   shape.paired = job->pair != NULL;
   shape.f16 = job->a->dtype == WEFT_F16 && (job->packed || job->b->dtype == WEFT_F16);
   weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
@@ -309,6 +311,7 @@ static void bind_norm(weft_gpu_build *build, const matmul *job) {
   bind_quads(build, "norm", scale, true, false);
   weft_shader_set(&build->shader, "NORM", 1);
   weft_shader_set(&build->shader, "HALF", job->a->dtype == WEFT_F16);
+  weft_shader_set(&build->shader, "STAGED", job->rounded ? 0 : (uint32_t)job->k / 4);
   weft_gpu_param(build, weft_gpu_offset(scale) / 4);
   weft_gpu_param_float(build, job->norm->node->attributes.norm.epsilon);
 }

@@ -78,7 +78,7 @@ typedef struct weft_matmul_shape {
   bool f16;     /* all 16-bit floats */
   bool rounded; /* A's rows are codes too */
   /* VECTOR: what else it does. The row's norm; a second product of it; and bytes of workgroup
-   * memory for the row's codes, where it rounds it itself. */
+   * memory for rows that it normalises or rounds itself. */
   bool norm, paired;
   uint32_t row_bytes;
 } weft_matmul_shape;

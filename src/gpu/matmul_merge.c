@@ -76,6 +76,8 @@ static bool takes_parts(const weft_gpu_device *gpu, const weft_step *into, bool 
   weft_gpu_format format = weft_gpu_format_of(b->layout);
   weft_rounding rounding = weft_matmul_rounding(gpu, into->node, &format, a->elements / k, k);
   if (rounding.blocks > 0 && rounding.row_bytes == 0) return false;
+  uint64_t staged = norm && rounding.blocks == 0 ? a->elements * sizeof(float) : 0;
+  if (staged + a->elements / k * SUMS_BYTES > gpu->gpu->facts->workgroup_storage) return false;
   return weft_matmul_bindings(&format, into->input_count - 2, norm, paired) <=
          WEFT_GPU_BINDINGS_MAX;
 }
