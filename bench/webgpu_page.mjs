@@ -1,5 +1,5 @@
-// webgpu_page.mjs - the part of the WebGPU benchmarks that runs in a page: Weft and onnxruntime-web's
-// `webgpu` provider in one browser, on one adapter. cases/webgpu.mjs drives it.
+// webgpu_page.mjs - the part of the WebGPU benchmarks that runs in a page: Weft and
+// onnxruntime-web's `webgpu` provider in one browser, on one adapter. cases/webgpu.mjs drives it.
 import * as ort from "/onnxruntime-web/ort.webgpu.bundle.min.mjs";
 import * as weft from "/weft-web/webgpu.js";
 import { takeTurns } from "/bench/measure.mjs";

@@ -3,9 +3,14 @@
 const PER_WORD = 32u / ${BITS}u;
 const PANEL = 8u; // quads
 
-// Word `word` along k of the four columns of a quad, of the matrix that starts at `base`.
+// Where a quad of the matrix that starts at `base` lies; its words along k are PANEL apart.
+fn quad_start(base: u32, quad: u32) -> u32 {
+  return base + quad / PANEL * params.b_words * PANEL + quad % PANEL;
+}
+
+// Word `word` along k of its four columns.
 fn quad_words(base: u32, quad: u32, word: u32) -> vec4<u32> {
-  return b_raw[base + ((quad / PANEL) * params.b_words + word) * PANEL + quad % PANEL];
+  return b_raw[quad_start(base, quad) + word * PANEL];
 }
 
 #if CODES

@@ -233,6 +233,7 @@ typedef struct tile {
   bool exchange;
   uint32_t threads, sums;      /* sums: tiles of results of a thread */
   uint32_t chunk4, value_keys; /* of D, and of the keys' values, at once */
+  uint32_t lanes;              /* not 0: attention_lanes.wgsl; sums: of a row */
 } tile;
 
 static const tile tiles[] = {{.rows = 32, .keys = 32}, {.rows = 32, .keys = 64},
@@ -269,8 +270,17 @@ static bool is_good_tile(const problem *p, const tile *t) {
   return t->sums <= SUMS_MAX && (t->rows <= 16 || t->rows < 2 * p->rows);
 }
 
+/* On a GPU that is a CPU: small, and quick to compile. */
+static bool fit_lanes(const problem *p, tile *t) {
+  uint32_t lanes = weft_gpu_cpu_lanes(p->facts);
+  if (lanes < 4 || lanes > 16) return false;
+  uint32_t sums = (p->e4 + lanes - 1) / lanes;
+  *t = (tile){.rows = 4, .keys = 4 * lanes, .sums = sums, .lanes = lanes};
+  return sums <= 2 * SUMS_MAX;
+}
+
 static uint32_t list_tiles(const problem *p, tile *list) {
-  uint32_t count = 0;
+  uint32_t count = fit_lanes(p, &list[0]) ? 1 : 0;
   for (uint32_t pass = 0; pass < 4; pass++)
     for (uint32_t i = 0; i < TILES; i++) {
       tile t = tiles[i];
@@ -281,6 +291,26 @@ static uint32_t list_tiles(const problem *p, tile *list) {
   return count;
 }
 
+static void set_tile(const problem *p, const tile *t, weft_shader *shader) {
+  weft_shader_set(shader, "KEYS", t->keys);
+  weft_shader_set(shader, "CHUNK4", t->chunk4);
+  weft_shader_set(shader, "VALUE_KEYS", t->value_keys);
+  weft_shader_set(shader, "ONE_CHUNK", t->chunk4 >= p->d4);
+  weft_shader_set(shader, "TILE_F16", p->native);
+  weft_shader_set(shader, "SUBGROUPS", t->exchange);
+  shader->f16 = p->native;
+  shader->subgroups = t->exchange;
+}
+
+static void set_lanes(const problem *p, const tile *t, weft_shader *shader) {
+  uint32_t per = t->lanes < t->rows ? t->lanes : t->rows;
+  weft_shader_set(shader, "LANES", t->lanes);
+  weft_shader_set(shader, "PER", per);
+  weft_shader_set(shader, "GROUPS", t->rows / per);
+  shader->subgroups = true;
+  if (p->facts->subgroup_min != p->facts->subgroup_max) shader->subgroup_size = t->lanes;
+}
+
 static weft_status prepare_many(const problem *p, weft_error *error) {
   tile list[CANDIDATES_MAX];
   uint32_t count = list_tiles(p, list);
@@ -288,19 +318,16 @@ static weft_status prepare_many(const problem *p, weft_error *error) {
     return weft_fail(error, WEFT_UNSUPPORTED, "heads of %u and %u numbers", p->d, p->e);
   const tile *t = &list[choose(p, "attention", count)];
   weft_gpu_build build;
-  WEFT_TRY(weft_gpu_build_start(&build, p->gpu, p->step, p->arena, "attention", error));
+  const char *file = t->lanes ? "attention_lanes" : "attention";
+  WEFT_TRY(weft_gpu_build_start(&build, p->gpu, p->step, p->arena, file, error));
   bind_inputs(p, &build);
   bind_output(p, &build);
   set_sizes(p, &build, t->rows);
-  weft_shader_set(&build.shader, "KEYS", t->keys);
   weft_shader_set(&build.shader, "SUMS", t->sums);
-  weft_shader_set(&build.shader, "CHUNK4", t->chunk4);
-  weft_shader_set(&build.shader, "VALUE_KEYS", t->value_keys);
-  weft_shader_set(&build.shader, "ONE_CHUNK", t->chunk4 >= p->d4);
-  weft_shader_set(&build.shader, "TILE_F16", p->native);
-  weft_shader_set(&build.shader, "SUBGROUPS", t->exchange);
-  build.shader.f16 = p->native;
-  build.shader.subgroups = t->exchange;
+  if (t->lanes)
+    set_lanes(p, t, &build.shader);
+  else
+    set_tile(p, t, &build.shader);
   cut c = {.row_blocks = (p->rows + t->rows - 1) / t->rows, .parts = 1};
   uint64_t items = (uint64_t)p->batches * p->groups * c.row_blocks;
   return finish(p, &build, c, items, 1, error);
@@ -336,7 +363,7 @@ static uint32_t list_decodes(const problem *p, uint32_t rows, decode *list) {
 /* Parts of the keys so that there are workgroups for a GPU of some size, which WebGPU does not
  * tell. They follow from shapes alone, and so do the results. */
 static cut cut_keys(const problem *p, const decode *d, uint32_t row_blocks) {
-  uint64_t wanted = p->facts->is_software ? 16 : 256;
+  uint64_t wanted = weft_gpu_cpu_lanes(p->facts) ? 1 : p->facts->is_software ? 16 : 256;
   uint64_t others = (uint64_t)p->batches * p->groups * row_blocks, parts = wanted / others;
   if (parts > PARTS_MAX) parts = PARTS_MAX;
   if (parts < 1) parts = 1;
@@ -407,6 +434,7 @@ static weft_status prepare_few(const problem *p, const decode *d, uint32_t rows,
   cut c = cut_keys(p, d, (p->rows + rows - 1) / rows);
   bool split = c.parts > 1;
   WEFT_TRY(add_decode(p, d, c, rows, false, error));
+  if (weft_gpu_cpu_lanes(p->facts)) return WEFT_OK; /* which does without parts */
   WEFT_TRY(add_decode(p, d, c, rows, true, error));
   WEFT_TRY(add_join(p, c, error));
   weft_gpu_work *work = p->step->state;

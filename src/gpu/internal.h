@@ -101,6 +101,11 @@ weft_status weft_gpu_build_finish(weft_gpu_build *build, uint64_t x, uint64_t y,
 /* `items` workgroups as x and y within the limits of a dimension: a kernel takes workgroup
  * id.y * num_workgroups.x + id.x and returns when that is past its end. */
 void weft_gpu_spread(const weft_gpu_device *gpu, uint64_t items, uint64_t *x, uint64_t *y);
+/* Lanes of a subgroup, where that is known or can be asked for; else 0. */
+uint32_t weft_gpu_lanes(const weft_gpu_facts *facts);
+/* The same on a GPU that is a CPU, else 0. Such a one wants kernels with little text, which compile
+ * quickly, without workgroup memory and barriers: see matmul_lanes.wgsl. */
+uint32_t weft_gpu_cpu_lanes(const weft_gpu_facts *facts);
 /* Element 0 of a device array in its memory, in elements. */
 static inline uint32_t weft_gpu_offset(const weft_array *array) {
   return (uint32_t)(array->offset / weft_dtype_size(array->dtype));

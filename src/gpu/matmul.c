@@ -319,7 +319,8 @@ static void bind_norm(weft_gpu_build *build, const matmul *job) {
 enum { ROUNDED_BEFORE = 1, ROUNDED_INSIDE };
 
 static void bind_a(weft_gpu_build *build, const matmul *job) {
-  weft_shader_set(&build->shader, "A_VEC4", job->a_vec4);
+  bool vec4 = job->a_vec4 && job->variant.kind != WEFT_MATMUL_LANES;
+  weft_shader_set(&build->shader, "A_VEC4", vec4);
   if (job->norm) bind_norm(build, job);
   if (job->rounded) {
     weft_shader_set(&build->shader, "ROUNDED",
@@ -327,7 +328,7 @@ static void bind_a(weft_gpu_build *build, const matmul *job) {
     weft_shader_set(&build->shader, "ROUND_BLOCK", job->rounding.block);
   }
   if (!job->rounds_before) {
-    bind_quads(build, "a", job->a_from, job->a_vec4, false);
+    bind_quads(build, "a", job->a_from, vec4, false);
     weft_shader_set(&build->shader, "ROUND_BLOCKS", job->rounding.blocks);
     return;
   }
@@ -358,7 +359,7 @@ static uint64_t set_matrix(weft_shader *shader, const matmul *job) {
   const weft_matmul_variant *v = &job->variant;
   const weft_gpu_facts *facts = job->gpu->gpu->facts;
   const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
-  uint32_t lanes = weft_matmul_lanes(facts);
+  uint32_t lanes = weft_gpu_lanes(facts);
   weft_shader_set(shader, "LANES", lanes);
   weft_shader_set(shader, "MATRIX_M", matrix->m);
   weft_shader_set(shader, "MATRIX_N", matrix->n);
@@ -370,6 +371,19 @@ static uint64_t set_matrix(weft_shader *shader, const matmul *job) {
   if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = lanes;
   return divide_up(job->m, (uint64_t)v->wy * v->rows * matrix->m) *
          divide_up(job->n, (uint64_t)v->wx * v->quads * matrix->n) * job->batches;
+}
+
+static void set_lanes(weft_shader *shader, const matmul *job) {
+  const weft_gpu_facts *facts = job->gpu->gpu->facts;
+  uint32_t lanes = weft_gpu_lanes(facts), rows = job->variant.rows;
+  uint32_t per = lanes < rows ? lanes : rows, unit = job->transposed ? 4 : 1;
+  if (job->packed) unit = weft_gpu_per_word(&job->format);
+  weft_shader_set(shader, "PER", per);
+  weft_shader_set(shader, "GROUPS", rows / per);
+  weft_shader_set(shader, "UNIT", unit);
+  weft_shader_set(shader, "STEPS", job->packed && job->format.bits < 16 ? 1 : unit);
+  shader->subgroups = true;
+  if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = lanes;
 }
 
 /* Whether the expression is so long that a copy of it for each of a lane's results would take long
@@ -384,7 +398,7 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
   weft_shader *shader = &build->shader;
   weft_shader_set(shader, "WX", v->wx);
   if (v->kind == WEFT_MATMUL_VECTOR) {
-    uint32_t unit = weft_matmul_unit(job->format.bits, job->format.block);
+    uint32_t unit = weft_matmul_unit(job->gpu->gpu->facts, job->format.bits, job->format.block);
     weft_shader_set(shader, "SLICES", v->wy);
     weft_shader_set(shader, "ROWS", (uint32_t)job->m);
     weft_shader_set(shader, "UNIT", unit);
@@ -395,16 +409,20 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
     shader->subgroups = v->subgroups;
     return divide_up(job->n, 4u * v->wx) * job->batches;
   }
-  weft_shader_set(shader, "WY", v->wy);
   weft_shader_set(shader, "ROWS", v->rows);
   weft_shader_set(shader, "QUADS", v->quads);
-  weft_shader_set(shader, "TILE_K", v->tile_k);
   weft_shader_set(shader, "STRIP", v->strip);
-  if (v->kind == WEFT_MATMUL_MATRIX) return set_matrix(shader, job);
-  weft_shader_set(shader, "LOOPED", is_long(job));
-  weft_shader_set(shader, "SWIZZLE", v->swizzle);
-  weft_shader_set(shader, "TILE_F16", v->f16);
-  shader->f16 = v->f16;
+  if (v->kind == WEFT_MATMUL_LANES) {
+    set_lanes(shader, job);
+  } else {
+    weft_shader_set(shader, "WY", v->wy);
+    weft_shader_set(shader, "TILE_K", v->tile_k);
+    if (v->kind == WEFT_MATMUL_MATRIX) return set_matrix(shader, job);
+    weft_shader_set(shader, "SWIZZLE", v->swizzle);
+    weft_shader_set(shader, "TILE_F16", v->f16);
+    shader->f16 = v->f16;
+  }
+  weft_shader_set(shader, "LOOPED", v->kind == WEFT_MATMUL_LANES || is_long(job));
   return divide_up(job->m, (uint64_t)v->wy * v->rows) *
          divide_up(job->n, 4u * (uint64_t)v->wx * v->quads) * job->batches;
 }
@@ -414,6 +432,7 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
 
 static const char *file_of(const matmul *job) {
   if (job->variant.kind == WEFT_MATMUL_VECTOR) return "gemv";
+  if (job->variant.kind == WEFT_MATMUL_LANES) return "matmul_lanes";
   if (job->variant.kind == WEFT_MATMUL_MATRIX) return "matmul_matrix";
   return job->rounded ? "matmul_dot" : "matmul";
 }

@@ -55,6 +55,7 @@ bool weft_gpu_packs(const weft_graph *graph, const weft_node *node, uint64_t *by
 typedef enum weft_matmul_kind {
   WEFT_MATMUL_TILES,  /* matmul.wgsl */
   WEFT_MATMUL_VECTOR, /* gemv.wgsl: few rows, packed B */
+  WEFT_MATMUL_LANES,  /* matmul_lanes.wgsl: wy is 1 */
   WEFT_MATMUL_MATRIX, /* matmul_matrix.wgsl: wx, wy subgroups of rows x quads matrices */
 } weft_matmul_kind;
 
@@ -88,12 +89,10 @@ typedef struct weft_matmul_shape {
 /* The variants that run on the GPU for such a product, the most promising first. At least one. */
 uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                               weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]);
-/* Lanes of a subgroup, where that is known; else 0. */
-uint32_t weft_matmul_lanes(const weft_gpu_facts *facts);
 /* At most so many rows are for VECTOR, with a packed B. */
 #define WEFT_MATMUL_FEW_ROWS 4u
 /* Positions of k that a lane of VECTOR takes at a time. */
-uint32_t weft_matmul_unit(uint32_t bits, uint32_t block);
+uint32_t weft_matmul_unit(const weft_gpu_facts *facts, uint32_t bits, uint32_t block);
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 

@@ -23,14 +23,16 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
 
 static bool may_round(const weft_gpu_device *gpu, const weft_node *node,
                       const weft_gpu_format *format) {
+  const weft_gpu_facts *facts = gpu->gpu->facts;
   bool allowed = gpu->activations == WEFT_ACTIVATIONS_AUTO
                      ? node->attributes.matmul.int8_rows
                      : gpu->activations == WEFT_ACTIVATIONS_INT8;
-  return allowed && format->bits < 16 && gpu->gpu->facts->dot8;
+  return allowed && format->bits < 16 && facts->dot8;
 }
 
 weft_rounding weft_matmul_rounding(const weft_gpu_device *gpu, const weft_node *node,
                                    const weft_gpu_format *format, uint64_t m, uint64_t k) {
+  if (weft_gpu_cpu_lanes(gpu->gpu->facts) && m > WEFT_MATMUL_FEW_ROWS) return (weft_rounding){0};
   if (k == 0 || !may_round(gpu, node, format)) return (weft_rounding){0};
   uint64_t block = format->block;
   if (block == 0)

@@ -61,14 +61,6 @@ static bool fits(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
   return shape->k >= 64u * v->splits && parts <= facts->binding_bytes;
 }
 
-#define LANES 32 /* where the GPU can be told */
-
-uint32_t weft_matmul_lanes(const weft_gpu_facts *facts) {
-  if (facts->subgroup_min == facts->subgroup_max) return facts->subgroup_max;
-  bool told = facts->subgroup_size && facts->subgroup_min <= LANES && facts->subgroup_max >= LANES;
-  return told ? LANES : 0;
-}
-
 /* a / b, rounded up. */
 static double up(uint64_t a, uint64_t b) {
   uint64_t quotient = (a + b - 1) / b;
@@ -119,6 +111,30 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   return v->splits > 1 ? cost + 600 : cost;
 }
 
+/* ---- lanes that hand A round ----------------------------------------------------------------- */
+
+/* kind, wx, wy, rows, quads, tile_k, strip */
+static const weft_matmul_variant handed[] = {
+    {WEFT_MATMUL_LANES, 16, 1, 8, 1, 1, 64, .splits = 1},
+    {WEFT_MATMUL_LANES, 16, 1, 8, 2, 1, 64, .splits = 1},
+    {WEFT_MATMUL_LANES, 16, 1, 16, 1, 1, 64, .splits = 1},
+    {WEFT_MATMUL_LANES, 16, 1, 16, 2, 1, 64, .splits = 1},
+};
+
+static bool fits_lanes(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                       const weft_matmul_variant *v) {
+  uint32_t size = weft_gpu_lanes(facts);
+  if (!facts->subgroups || !size || v->wx % size != 0 || shape->rounded) return false;
+  return v->rows % (size < v->rows ? size : v->rows) == 0;
+}
+
+/* On a CPU the small ones come first, which are a tenth slower and compile in half the time. */
+static double lanes_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
+                         const weft_matmul_variant *v) {
+  double size = (double)v->rows * v->quads;
+  return weft_gpu_cpu_lanes(facts) ? size : size * up(shape->m, v->rows) * (double)shape->n * 1000;
+}
+
 /* ---- subgroup matrices ----------------------------------------------------------------------- */
 
 /* kind, wx, wy, rows, quads, tile_k, strip */
@@ -132,7 +148,7 @@ static bool fits_matrix(const weft_gpu_facts *facts, const weft_matmul_shape *sh
                         const weft_matmul_variant *v) {
   const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
   bool half = matrix->component == WEFT_F16;
-  uint32_t lanes = weft_matmul_lanes(facts), subgroups = (uint32_t)v->wx * v->wy;
+  uint32_t lanes = weft_gpu_lanes(facts), subgroups = (uint32_t)v->wx * v->wy;
   if (!lanes || subgroups * lanes > facts->workgroup_invocations || shape->rounded) return false;
   if (matrix->result != WEFT_F32 || matrix->n % 4 != 0 || v->tile_k % matrix->k != 0) return false;
   if (half ? !shape->f16 || !facts->f16 : matrix->component != WEFT_F32) return false;
@@ -146,9 +162,9 @@ static double matrix_cost(const weft_gpu_facts *facts, const weft_matmul_shape *
   const weft_gpu_matrix *matrix = &facts->matrices[v->matrix];
   double groups = up(shape->m, (uint64_t)v->wy * v->rows * matrix->m) *
                   up(shape->n, (uint64_t)v->wx * v->quads * matrix->n) * (double)shape->batches;
-  double waves = groups * v->wx * v->wy * weft_matmul_lanes(facts) / lanes_of(facts);
+  double waves = groups * v->wx * v->wy * weft_gpu_lanes(facts) / lanes_of(facts);
   /* Four times as fast as lanes by themselves, loading included. */
-  double sums = (double)v->rows * v->quads * matrix->m * matrix->n / weft_matmul_lanes(facts);
+  double sums = (double)v->rows * v->quads * matrix->m * matrix->n / weft_gpu_lanes(facts);
   return sums / 16 * (double)shape->k * (waves > 1 ? waves : 1);
 }
 
@@ -172,15 +188,16 @@ static const weft_matmul_variant vectors[] = {
     {WEFT_MATMUL_VECTOR, 16, 16, .splits = 1, .subgroups = true},
 };
 
-uint32_t weft_matmul_unit(uint32_t bits, uint32_t block) {
+uint32_t weft_matmul_unit(const weft_gpu_facts *facts, uint32_t bits, uint32_t block) {
   if (bits >= 16) return bits == 16 ? 8 : 4;
+  if (weft_gpu_cpu_lanes(facts)) return 32 / bits; /* a word: a third of the text */
   uint32_t unit = bits == 8 ? 16 : 32;
   return block % unit == 0 ? unit : 16;
 }
 
 static double vector_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                           const weft_matmul_variant *v) {
-  uint32_t unit = weft_matmul_unit(shape->bits, shape->block);
+  uint32_t unit = weft_matmul_unit(facts, shape->bits, shape->block);
   double groups = up(shape->n, 4u * (uint64_t)v->wx) * (double)shape->batches * v->splits;
   double units =
       up(up(shape->k, unit) > 0 ? (uint64_t)up(shape->k, unit) : 1, (uint64_t)v->wy * v->splits);
@@ -202,9 +219,11 @@ typedef struct ranking {
 } ranking;
 
 static void add(ranking *rank, const weft_matmul_variant *v, double cost) {
-  bool good = v->kind == WEFT_MATMUL_MATRIX ? fits_matrix(rank->facts, rank->shape, v)
-                                            : fits(rank->facts, rank->shape, v);
-  if (rank->count == WEFT_MATMUL_VARIANTS_MAX || !good) return;
+  bool (*fit)(const weft_gpu_facts *, const weft_matmul_shape *, const weft_matmul_variant *) =
+      v->kind == WEFT_MATMUL_MATRIX  ? fits_matrix
+      : v->kind == WEFT_MATMUL_LANES ? fits_lanes
+                                     : fits;
+  if (rank->count == WEFT_MATMUL_VARIANTS_MAX || !fit(rank->facts, rank->shape, v)) return;
   uint32_t at = rank->count++;
   for (; at > 0 && rank->costs[at - 1] > cost; at--) {
     rank->costs[at] = rank->costs[at - 1];
@@ -222,6 +241,8 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
       add(&rank, &vectors[i], vector_cost(facts, shape, &vectors[i]));
     return rank.count;
   }
+  for (uint32_t i = 0; i < sizeof handed / sizeof *handed; i++)
+    add(&rank, &handed[i], lanes_cost(facts, shape, &handed[i]));
   for (uint32_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
     double cost = tile_cost(facts, shape, &tiles[i]);
     add(&rank, &tiles[i], cost);
@@ -230,7 +251,7 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
     if (narrow.splits == 1) add(&rank, &narrow, cost * 0.9);
   }
   uint32_t shapes = facts->matrix_syntax == WEFT_GPU_MATRIX_NONE ? 0 : facts->matrix_count;
-  for (uint32_t c = 0; c < shapes && weft_matmul_lanes(facts); c++)
+  for (uint32_t c = 0; c < shapes && weft_gpu_lanes(facts); c++)
     for (uint32_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
       weft_matmul_variant v = matrices[i];
       v.matrix = (uint8_t)c;

@@ -206,21 +206,37 @@ static bool is_place(weft_str line, size_t at) {
   return line.data[at] == '$' && at + 1 < line.length && line.data[at + 1] == '{';
 }
 
+static weft_str take_name(weft_str line, size_t *at) {
+  weft_str name = {line.data + *at, 0};
+  while (*at < line.length && is_name(line.data[*at])) name.length++, (*at)++;
+  return name;
+}
+
+/* Of what may follow a name in braces: "/NAME" or "%NAME". */
+static uint32_t quotient_of(const expander *ex, weft_str line, uint32_t value, size_t *at) {
+  char sign = *at < line.length ? line.data[*at] : 0;
+  if (sign != '/' && sign != '%') return value;
+  (*at)++;
+  uint32_t divisor = value_of(ex, take_name(line, at));
+  if (divisor == 0) return 0;
+  return sign == '/' ? value / divisor : value % divisor;
+}
+
 static void write_line(const expander *ex, weft_str line, weft_text *text) {
   for (size_t i = 0; i < line.length;) {
     size_t plain = i;
     while (i < line.length && !is_place(line, i)) i++;
     weft_text_add(text, "%.*s", (int)(i - plain), line.data + plain);
     if (i == line.length) return;
-    weft_str name = {line.data + i + 2, 0};
-    while (i + 2 + name.length < line.length && is_name(name.data[name.length])) name.length++;
+    i += 2;
+    weft_str name = take_name(line, &i);
     if (weft_str_is(name, "SUBGROUP_SIZE_ATTRIBUTE")) {
       if (ex->shader->subgroup_size)
         weft_text_add(text, "@subgroup_size(%u)", ex->shader->subgroup_size);
     } else {
-      weft_text_add(text, "%u", value_of(ex, name));
+      weft_text_add(text, "%u", quotient_of(ex, line, value_of(ex, name), &i));
     }
-    i += 3 + name.length; /* past the closing brace */
+    i++; /* the closing brace */
   }
 }
 

@@ -9,7 +9,7 @@
  *   #for NAME COUNT, #end                  lines once for each NAME = 0 ... COUNT - 1; COUNT is a
  *                                          number or a define
  *   #include name                          another file, once
- *   ${NAME}                                the number of a define or of a #for
+ *   ${NAME}, ${NAME/NAME}, ${NAME%NAME}    the number of a define or of a #for; quotient, rest
  *
  * and gets a head: `enable` lines, the declaration of `params`, and for each binding "x" accessors
  * that hide how its elements are stored, computed with as f32 (floats), i32 (i8, i32, i64: the low

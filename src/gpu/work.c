@@ -61,3 +61,15 @@ uint32_t weft_gpu_scratch(weft_step *step, uint64_t bytes) {
   step->scratch_bytes = weft_align_up(offset + bytes, 256);
   return (uint32_t)(offset / sizeof(uint32_t));
 }
+
+#define LANES 32 /* where the GPU can be told */
+
+uint32_t weft_gpu_lanes(const weft_gpu_facts *facts) {
+  if (facts->subgroup_min == facts->subgroup_max) return facts->subgroup_max;
+  bool told = facts->subgroup_size && facts->subgroup_min <= LANES && facts->subgroup_max >= LANES;
+  return told ? LANES : 0;
+}
+
+uint32_t weft_gpu_cpu_lanes(const weft_gpu_facts *facts) {
+  return facts->is_software && facts->subgroups ? weft_gpu_lanes(facts) : 0;
+}

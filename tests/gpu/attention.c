@@ -210,9 +210,10 @@ static void test_nothing_compiled(gpu_bench *g) {
                       .output_count = 1};
     CHECK_OK(g->device->prepare(g->device, &step, &b->arena, &b->error), &b->error);
     const weft_gpu_work *work = step.state;
-    CHECK_INT(work->count, 3);
-    CHECK_INT(work->dispatches[0].skip, s.keys > 256);
-    for (int n = 0; n < 3; n++) {
+    bool cut = !weft_gpu_cpu_lanes(g->gpu->facts); /* a CPU has no use for parts of the keys */
+    CHECK_INT(work->count, cut ? 3 : 1);
+    CHECK_INT(work->dispatches[0].skip, cut && s.keys > 256);
+    for (uint32_t n = 0; n < work->count; n++) {
       if (i == 0) first[n] = work->dispatches[n].kernel;
       CHECK(first[n] == work->dispatches[n].kernel);
     }
@@ -258,6 +259,7 @@ static void test_refused(gpu_bench *g) {
 
 /* Exchanges in subgroups first, where there are some. */
 static void as_intel(weft_gpu_facts *facts) {
+  facts->is_software = false;
   memcpy(facts->vendor, "intel", sizeof "intel");
 }
 
@@ -267,7 +269,7 @@ int main(int argc, char **argv) {
                                    GPU_TEST(test_nothing_seen), GPU_TEST(test_refused)};
   static const gpu_variant exchange = {"exchange", as_intel};
   const char *adapter = gpu_adapter(argc, argv);
-  gpu_run_tests(adapter, gpu_variants, 2, tests, sizeof tests / sizeof *tests);
+  gpu_run_tests(adapter, gpu_variants, GPU_VARIANTS, tests, sizeof tests / sizeof *tests);
   gpu_run_tests(adapter, &exchange, 1, tests, 1);
   return check_result();
 }

@@ -13,6 +13,7 @@ static const struct {
     {"rounds", "#for i 2\n#for j N\na${i}${j}\n#if i == j\nsame\n#end\n#end\n#end\n"
                "#for i 0\nnone\n#end\nlast\n"},
     {"named", "#for i 2\n#if L${i}\nlisted ${i}\n#end\n#end\n"},
+    {"divided", "#for i 5\n${i/A}.${i%A} ${A/B} ${i%2}\n#end\n"},
     {"endless", "#for i 2\n"},
     {"outer", "#include inner\n#if A\n#include inner\n#end\n#include plain\n"},
     {"inner", "inside ${A}\n"},
@@ -89,6 +90,12 @@ static void test_loops(void) {
   check_written(&shader, "listed 1\n");
 }
 
+static void test_quotients(void) {
+  weft_shader shader = {.file = "divided"};
+  weft_shader_set(&shader, "A", 3);
+  check_written(&shader, "0.0 0 0\n0.1 0 1\n0.2 0 0\n1.0 0 1\n1.1 0 0\n"); /* B is 0 */
+}
+
 static void test_includes(void) {
   weft_shader shader = {.file = "outer"};
   weft_shader_set(&shader, "A", 1);
@@ -145,6 +152,7 @@ int main(void) {
   CHECK_RUN(test_defines);
   CHECK_RUN(test_conditions);
   CHECK_RUN(test_loops);
+  CHECK_RUN(test_quotients);
   CHECK_RUN(test_includes);
   CHECK_RUN(test_faults);
   CHECK_RUN(test_features);
