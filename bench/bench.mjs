@@ -32,7 +32,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const MINUTES_MAX = 5; // for a group: a contender that hangs must not hold up the others
+const MINUTES_MAX = 10; // for a group: a contender that hangs must not hold up the others
 
 // Name, seconds for each contender of a case, and whether the number of threads matters.
 const GROUPS = [

@@ -54,7 +54,10 @@ export async function compare(path, works, { onGpu, seconds, bound }) {
     const difference = await largestDifference(sessions, bound);
     const act = (session) => (decode ? session.decode(decode) : session.run());
     const turns = Object.entries(sessions).map(([name, session]) => [name, () => act(session)]);
-    const runs = await takeTurns(Object.fromEntries(turns), seconds, { burst: decode ?? 1 });
+    const runs = await takeTurns(Object.fromEntries(turns), seconds, {
+      burst: decode ?? 1,
+      warmUp: 1,
+    });
     results.push({ difference, runs });
   }
   return { results, adapter: sessions.weft.session.runtime.gpu };

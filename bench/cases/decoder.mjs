@@ -6,7 +6,7 @@ import { ms, perSecond, speedup, takeTurns } from "../measure.mjs";
 export const LAYERS = 12;
 const KV_HEADS = 4;
 const HEAD_SIZE = 64;
-export const PROMPT = 256;
+const PROMPT = 256;
 const LONG = 4096;
 
 /** `tokens` more on top of `past` that are cached. */

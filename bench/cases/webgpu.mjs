@@ -3,10 +3,11 @@
 import { fileURLToPath } from "node:url";
 import { launch, swiftshader, withPage } from "../../tests/web/browser/chromium.mjs";
 import { ms, perSecond } from "../measure.mjs";
-import { LAYERS, PROMPT, decoderInputs } from "./decoder.mjs";
+import { LAYERS, decoderInputs } from "./decoder.mjs";
 import { encoderInputs } from "./encoder.mjs";
 
 const GOAL = 3;
+const PROMPT = 32; // onnxruntime-web takes minutes for 256 tokens on SwiftShader
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const place = {
   path: "/tests/web/browser/blank.html",
@@ -42,7 +43,7 @@ const models = [
     bound: 1e-2,
     works: [
       [`prefill ${PROMPT}`, { inputs: decoderInputs(PROMPT, 0) }, perSecond(PROMPT, "tok/s")],
-      ["decode", { inputs: decoderInputs(1, PROMPT), decode: 4 }, perSecond(1, "tok/s")],
+      ["decode", { inputs: decoderInputs(1, PROMPT), decode: 2 }, perSecond(1, "tok/s")],
     ],
   },
 ];
