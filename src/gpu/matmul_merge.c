@@ -22,18 +22,18 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
 }
 
 static bool may_round(const weft_gpu_device *gpu, const weft_node *node,
-                      const weft_gpu_format *format) {
+                      const weft_gpu_format *format, uint64_t m) {
   const weft_gpu_facts *facts = gpu->gpu->facts;
-  bool allowed = gpu->activations == WEFT_ACTIVATIONS_AUTO
-                     ? node->attributes.matmul.int8_rows
-                     : gpu->activations == WEFT_ACTIVATIONS_INT8;
-  return allowed && format->bits < 16 && facts->dot8;
+  if (format->bits >= 16 || !facts->dot8) return false;
+  if (gpu->activations != WEFT_ACTIVATIONS_AUTO) return gpu->activations == WEFT_ACTIVATIONS_INT8;
+  /* With many rows, a CPU that plays GPU is faster in floats. */
+  bool pays = m <= WEFT_MATMUL_FEW_ROWS || !weft_gpu_cpu_lanes(facts);
+  return pays && node->attributes.matmul.int8_rows;
 }
 
 weft_rounding weft_matmul_rounding(const weft_gpu_device *gpu, const weft_node *node,
                                    const weft_gpu_format *format, uint64_t m, uint64_t k) {
-  if (weft_gpu_cpu_lanes(gpu->gpu->facts) && m > WEFT_MATMUL_FEW_ROWS) return (weft_rounding){0};
-  if (k == 0 || !may_round(gpu, node, format)) return (weft_rounding){0};
+  if (k == 0 || !may_round(gpu, node, format, m)) return (weft_rounding){0};
   uint64_t block = format->block;
   if (block == 0)
     block = weft_align_up(divide_up(k, divide_up(k, ROUND_BLOCK_MAX)), ROUND_BLOCK_STEP);

@@ -124,7 +124,8 @@ static const weft_matmul_variant handed[] = {
 static bool fits_lanes(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                        const weft_matmul_variant *v) {
   uint32_t size = weft_gpu_lanes(facts);
-  if (!facts->subgroups || !size || v->wx % size != 0 || shape->rounded) return false;
+  if (!facts->subgroups || !size || v->wx % size != 0 || shape->rounded || facts->no_linear)
+    return false;
   return v->rows % (size < v->rows ? size : v->rows) == 0;
 }
 

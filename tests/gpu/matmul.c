@@ -300,6 +300,8 @@ static void test_code_variants(gpu_bench *g) {
 static void test_rounded(gpu_bench *g) {
   static const int64_t blocks[] = {16, 32, 64, 128, 48};
   if (!g->gpu->facts->dot8) return;
+  ((weft_gpu_device *)g->device)->activations =
+      WEFT_ACTIVATIONS_INT8; /* also where AUTO does not */
   for (uint32_t round = 0; round < 12; round++) {
     part p = {.dtype = round % 6 == 2 ? WEFT_I8 : WEFT_U8,
               .bits = 2u << (round % 3),
@@ -313,6 +315,7 @@ static void test_rounded(gpu_bench *g) {
     check_weight(g, &p, 1, some_rows[round % 6], round % 7 ? WEFT_F32 : WEFT_F16, round == 10,
                  true);
   }
+  ((weft_gpu_device *)g->device)->activations = WEFT_ACTIVATIONS_AUTO;
 }
 
 static void test_float_weights(gpu_bench *g) {
