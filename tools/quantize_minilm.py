@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a model with fewer bits, by onnxruntime's own tools: its products with 8-bit weights, or all
-of it as f16.
+"""Writes a model with fewer bits, by onnxruntime's own tools: its products with 8-bit weights, or
+all of it as f16.
 
     tools/quantize_minilm.py MODEL.onnx OUT.onnx                  dynamic: DynamicQuantizeLinear,
                                                                   MatMulInteger, Cast, Mul
