@@ -62,6 +62,7 @@ export async function webgpu(options, rows) {
   const browser = await launch(swiftshader);
   const result = {};
   try {
+    await inPage(browser, "warmUp");
     for (const { name, path, onGpu, bound, works } of models) {
       const given = { onGpu, seconds: options.seconds, bound };
       const inputs = works[0][1].inputs;

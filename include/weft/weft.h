@@ -373,8 +373,9 @@ weft_status weft_session_open(weft_model *model, const weft_session_options *opt
 /* Ends a run that is pending. */
 void weft_session_close(weft_session **session);
 
-/* On a GPU: asks for the kernels of likely shapes, and answers WEFT_PENDING until all that were
- * asked for are compiled: call again, with weft_session_poll between. May be left out; then the
+/* On a GPU: asks for the kernels of likely shapes, and answers WEFT_PENDING until those for a text
+ * are compiled (those for single tokens of a model with caches may still be, while it runs on the
+ * text): call again, with weft_session_poll between. May be left out; then the
  * first runs are pending for longer. */
 weft_status weft_session_prepare(weft_session *session, weft_error *error);
 /* Lets a GPU's callbacks run. With `wait` it blocks until what was pending may go on; where a

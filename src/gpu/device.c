@@ -371,6 +371,19 @@ static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, we
   return finish_reads(gpu, error);
 }
 
+/* Of this plan: others may be compiled in the meantime. */
+static weft_status kernels_ready(const weft_gpu_device *gpu, const weft_plan *plan,
+                                 weft_error *error) {
+  weft_status status = weft_kernels_ready(gpu->gpu->kernels, error);
+  for (uint32_t s = 0; s < plan->step_count && status == WEFT_PENDING; s++) {
+    const weft_step *step = &plan->steps[s];
+    const weft_gpu_work *work = step->on_device && !crosses(step) ? step->state : NULL;
+    for (uint32_t d = 0; work && d < work->count; d++)
+      if (!work->dispatches[d].kernel->compiled) return status;
+  }
+  return status == WEFT_PENDING ? WEFT_OK : status;
+}
+
 static weft_status gpu_poll(const weft_device *device, bool wait, weft_error *error) {
   weft_gpu_driver *driver = gpu_of(device)->gpu->driver;
   return noted(device, driver->poll(driver, wait, error));
@@ -382,7 +395,7 @@ static weft_status gpu_execute(const weft_device *device, weft_execution *execut
   weft_gpu_device *gpu = (weft_gpu_device *)(uintptr_t)device;
   weft_status status = gpu->gpu->lost ? gpu_poll(device, false, error) /* says why */
                                       : interrupted(execution, error);
-  if (status == WEFT_OK) status = weft_kernels_ready(gpu->gpu->kernels, error);
+  if (status == WEFT_OK) status = kernels_ready(gpu, execution->plan, error);
   if (status == WEFT_OK) status = run_steps(gpu, execution, error);
   if (status == WEFT_PENDING || status == WEFT_OK) return status;
   gpu->commands->words = 0;

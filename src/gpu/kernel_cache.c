@@ -11,7 +11,6 @@ typedef struct cache_key {
 typedef struct cache_entry {
   cache_key key;
   weft_gpu_kernel *kernel; /* NULL: free */
-  bool compiled;
 } cache_entry;
 
 struct weft_kernel_cache {
@@ -193,7 +192,7 @@ static weft_status settle(weft_kernel_cache *cache, cache_entry *entry, weft_err
   if (status == WEFT_PENDING) return status;
   /* Another failure than the pipeline's own is answered once. */
   if (status < 0 && driver->pipeline_state(driver, pipeline, NULL) != status) return status;
-  entry->compiled = true;
+  entry->kernel->compiled = true;
   cache->pending--;
   return status;
 }
@@ -202,7 +201,7 @@ weft_status weft_kernels_ready(weft_kernel_cache *cache, weft_error *error) {
   weft_status result = WEFT_OK;
   for (uint32_t i = 0; i < cache->room && cache->pending > 0; i++) {
     cache_entry *entry = &cache->entries[i];
-    if (!entry->kernel || entry->compiled) continue;
+    if (!entry->kernel || entry->kernel->compiled) continue;
     weft_status status = settle(cache, entry, error);
     if (status < 0) return status;
     if (status == WEFT_PENDING) result = WEFT_PENDING;

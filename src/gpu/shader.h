@@ -97,6 +97,7 @@ typedef struct weft_gpu_kernel {
   weft_gpu_id pipeline;
   uint32_t param_words;
   const char *name; /* the file's, for profiles */
+  bool compiled;    /* or refused, which its users hear */
 } weft_gpu_kernel;
 
 weft_status weft_kernel_find(weft_kernel_cache *cache, const weft_shader *shader,

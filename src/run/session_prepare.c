@@ -115,17 +115,22 @@ static weft_status rehearse(weft_session *session, int64_t extent, weft_error *e
   return measure(session, error);
 }
 
+/* A model with caches sees a prompt first: kernels for single tokens are asked for when those for
+ * texts are there, and compiled during the first run. Single tokens are of no interest to others.
+ */
 weft_status weft_session_prepare(weft_session *session, weft_error *error) {
-  static const int64_t extents[] = {1, WEFT_LONG_EXTENT}; /* as for a token, and for a text */
+  static const int64_t extents[] = {WEFT_LONG_EXTENT, 1};
   const weft_device *device = session->device;
   if (!device->ready) return WEFT_OK;
   if (weft_session_is_lost(session)) return weft_session_fail_lost(error);
-  while (!session->running && session->guesses < sizeof extents / sizeof *extents) {
+  uint32_t guesses = session->cache_count > 0 ? 2 : 1;
+  while (!session->running && session->guesses < guesses) {
+    if (session->guesses > 0) WEFT_TRY(device->ready(device, error));
     weft_status status = rehearse(session, extents[session->guesses], error);
     if (status == WEFT_PENDING) return status;
     weft_session_end_rehearsal(session);
     session->guesses++;
     WEFT_TRY(status);
   }
-  return device->ready(device, error);
+  return guesses > 1 ? WEFT_OK : device->ready(device, error);
 }
