@@ -29,9 +29,7 @@ typedef struct common_options {
   {"threads", "N", "threads to use (default 1)", OPTION_COUNT, &(common)->threads},                \
       {"kernels", "TARGET", "kernels to use (reference, portable, avx2, neon; default: the best)", \
        OPTION_TEXT, &(common)->kernels},                                                           \
-      {"gpu", "ADAPTER",                                                                           \
-       "run on a GPU, by WebGPU: the fastest, one whose name holds ADAPTER, or "                   \
-       "(auto) where it is faster than the CPU",                                                   \
+      {"gpu", "ADAPTER", "run on a GPU (WebGPU): any, one by name, or (auto) where it is faster",  \
        OPTION_CHOICE, &(common)->gpu},                                                             \
       {"tune", "HOW", "measure the GPU's kernels first: off, fast, full (default: auto)",          \
        OPTION_TEXT, &(common)->tune},                                                              \

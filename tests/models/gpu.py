@@ -45,8 +45,8 @@ STEPS = 16
 
 # Largest |GPU - CPU| relative to the largest |CPU|. Where rows are rounded to 8 bits, or numbers to
 # f16, sums in another order may land on the other side: one step of a code, or of the 11 bits. That
-# alone is 1e-2 in two layers of width 768.
-TOLERANCES = {"f32": 1e-4, "f16": 5e-3, "q8": 2e-2, "int4": 2e-2, "int8": 2e-2, "q4f16": 2e-2}
+# alone is 1e-2 in two layers of width 768; 2.5e-2 where the CPU rounds and the GPU does not.
+TOLERANCES = {"f32": 1e-4, "f16": 5e-3, "q8": 4e-2, "int4": 4e-2, "int8": 4e-2, "q4f16": 4e-2}
 # Six layers with rounded rows: the CPU's own targets, AVX2 and the reference, are 2.4e-2 apart.
 MINILM_Q8_TOLERANCE = 5e-2
 EXACT_TOLERANCES = decoder.TOLERANCES | {"q8": 1e-4}  # activations as f32

@@ -93,20 +93,20 @@ typedef struct product {
   weft_execution execution;
 } product;
 
-static product open_product(gpu_bench *g, int64_t rows) {
-  product p = {.run = calloc(1, sizeof(gpu_run)),
-               .node = {.op = WEFT_OP_MATMUL, .name = WEFT_STR("tuned")}};
-  p.run->g = g;
+/* The plan points into it. */
+static void open_product(gpu_bench *g, int64_t rows, product *p) {
+  *p = (product){.run = calloc(1, sizeof(gpu_run)),
+                 .node = {.op = WEFT_OP_MATMUL, .name = WEFT_STR("tuned")}};
+  p->run->g = g;
   const weft_array *a = bench_random(&g->cpu, WEFT_F32, 2, (int64_t[]){rows, 256}, BENCH_DENSE);
   const weft_array *b = bench_random(&g->cpu, WEFT_F32, 2, (int64_t[]){256, 512}, BENCH_DENSE);
   const weft_array *y = bench_array(&g->cpu, WEFT_F32, 2, (int64_t[]){rows, 512}, BENCH_DENSE);
-  const weft_array *inputs[] = {gpu_upload(p.run, a), gpu_upload(p.run, b)};
-  weft_array *output = gpu_new_array(p.run, y);
+  const weft_array *inputs[] = {gpu_upload(p->run, a), gpu_upload(p->run, b)};
+  weft_array *output = gpu_new_array(p->run, y);
   const weft_array *outputs[] = {output};
   output->on_device = true;
-  gpu_add_step(p.run, &p.node, inputs, 2, outputs, 1);
-  p.plan = (weft_plan){.steps = p.run->steps, .step_count = 1, .pool_count = GPU_ARRAYS};
-  return p;
+  gpu_add_step(p->run, &p->node, inputs, 2, outputs, 1);
+  p->plan = (weft_plan){.steps = p->run->steps, .step_count = 1, .pool_count = GPU_ARRAYS};
 }
 
 static weft_status tune(gpu_bench *g, product *p, weft_tune mode) {
@@ -164,7 +164,8 @@ static void test_best(void) {
   for (uint64_t seed = 1; seed <= 24; seed++) {
     gpu_bench g;
     open_gpu(&g, give_timestamps, seed % 3 == 0 ? 5e3 : seed % 3 == 1 ? 1e5 : 4e6, seed);
-    product p = open_product(&g, 64);
+    product p;
+    open_product(&g, 64, &p);
     pretended.noisy = seed % 2;
     CHECK_OK(tune(&g, &p, WEFT_TUNE_FULL), &g.cpu.error);
     check_choice(&g, &p, entry_of(&g)->candidates);
@@ -181,7 +182,8 @@ static void test_best(void) {
 static void test_fast(void) {
   gpu_bench g;
   open_gpu(&g, give_timestamps, 1e5, 3);
-  product p = open_product(&g, 64);
+  product p;
+  open_product(&g, 64, &p);
   pretended.noisy = true;
   CHECK_OK(tune(&g, &p, WEFT_TUNE_FAST), &g.cpu.error);
   CHECK(entry_of(&g)->candidates > 8);
@@ -196,7 +198,8 @@ static void test_budget(void) {
   for (uint32_t software = 0; software < 2; software++) {
     gpu_bench g;
     open_gpu(&g, software ? give_timestamps_to_a_cpu : give_timestamps, 2e8, 5);
-    product p = open_product(&g, 64);
+    product p;
+    open_product(&g, 64, &p);
     CHECK_OK(tune(&g, &p, WEFT_TUNE_FAST), &g.cpu.error);
     CHECK_INT(entry_of(&g)->measured, software);
     CHECK(g.gpu->tuner->gpu_ns < (software ? 9000000000u : 1500000000u));
@@ -208,7 +211,8 @@ static void test_budget(void) {
 static void test_off(void) {
   gpu_bench g;
   open_gpu(&g, give_timestamps_to_a_cpu, 1e5, 7);
-  product p = open_product(&g, 64);
+  product p;
+  open_product(&g, 64, &p);
   CHECK_OK(tune(&g, &p, WEFT_TUNE_OFF), &g.cpu.error);
   CHECK_OK(tune(&g, &p, WEFT_TUNE_AUTO), &g.cpu.error); /* on a CPU it is off */
   CHECK_INT(pretended.now, 0);
@@ -219,7 +223,8 @@ static void test_off(void) {
 static void test_broken(void) {
   gpu_bench g;
   open_gpu(&g, give_timestamps, 1e5, 9);
-  product p = open_product(&g, 64);
+  product p;
+  open_product(&g, 64, &p);
   pretended.broken = 3;
   CHECK_OK(tune(&g, &p, WEFT_TUNE_FULL), &g.cpu.error);
   CHECK(entry_of(&g)->measured);
@@ -227,7 +232,7 @@ static void test_broken(void) {
   close_gpu(&g, &p);
 
   open_gpu(&g, give_timestamps, 1e5, 9);
-  p = open_product(&g, 64);
+  open_product(&g, 64, &p);
   pretended.broken = UINT32_MAX;
   CHECK_OK(tune(&g, &p, WEFT_TUNE_FULL), &g.cpu.error);
   CHECK_INT(entry_of(&g)->measured, false);
@@ -239,7 +244,8 @@ static void test_broken(void) {
 static void test_stop(void) {
   gpu_bench g;
   open_gpu(&g, give_timestamps, 1e5, 11);
-  product p = open_product(&g, 64);
+  product p;
+  open_product(&g, 64, &p);
   pretended.compiling = true;
   CHECK_INT(tune(&g, &p, WEFT_TUNE_FULL), WEFT_PENDING);
   CHECK_OK(g.device->tune(g.device, NULL, &g.cpu.error), &g.cpu.error);
