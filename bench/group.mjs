@@ -9,10 +9,10 @@ import { minilm, minilmQ8 } from "./cases/encoder.mjs";
 import { host } from "./cases/host.mjs";
 import { dynamic, matmul, nbits } from "./cases/products.mjs";
 import { sizes } from "./cases/sizes.mjs";
-import { webgpu } from "./cases/webgpu.mjs";
+import { webgpuDecoder, webgpuEncoder } from "./cases/webgpu.mjs";
 
 const groups = { matmul, dynamic, nbits, minilm, "minilm-q8": minilmQ8, decoder, host, creation };
-Object.assign(groups, { sizes, webgpu });
+Object.assign(groups, { sizes, "webgpu-minilm": webgpuEncoder, "webgpu-decoder": webgpuDecoder });
 
 const [name, text] = process.argv.slice(2);
 const options = JSON.parse(text);
