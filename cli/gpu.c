@@ -59,6 +59,10 @@ static bool write_tuning(const weft_gpu *gpu, const char *path) {
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
+static bool is_auto(const common_options *common) {
+  return common->gpu && strcmp(common->gpu, "auto") == 0;
+}
+
 /* What was chosen, for people. */
 static void note(const common_options *common, const char *what, const char *why) {
   progress_clear();
@@ -78,7 +82,7 @@ bool gpu_choose(loaded_model *loaded, weft_session_options *options, const commo
   weft_error error;
   weft_chooser *chooser;
   weft_choice choice;
-  if (!loaded->gpu || strcmp(common->gpu, "auto") != 0) return true;
+  if (!loaded->gpu || !is_auto(common)) return true;
   weft_status status = weft_chooser_open(loaded->model, options, &chooser, &error);
   if (status == WEFT_OK) status = choose(chooser, &choice, &error);
   weft_chooser_close(&chooser);
@@ -91,10 +95,6 @@ bool gpu_choose(loaded_model *loaded, weft_session_options *options, const commo
 }
 
 /* ---- the GPU of a session -------------------------------------------------------------------- */
-
-static bool is_auto(const common_options *common) {
-  return common->gpu && strcmp(common->gpu, "auto") == 0;
-}
 
 bool gpu_load(loaded_model *loaded, const common_options *common) {
   weft_error error;

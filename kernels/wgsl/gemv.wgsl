@@ -29,7 +29,7 @@ var<workgroup> squares: array<f32, ${WX} * ${SLICES} * ${ROWS}>;
 
 #if PAIR
 fn pair_words(base: u32, quad: u32, word: u32) -> vec4<u32> {
-  return c_raw[base + ((quad / PANEL) * params.b_words + word) * PANEL + quad % PANEL];
+  return c_raw[quad_start(base, quad) + word * PANEL];
 }
 #if CODES
 fn pair_scale(index: u32) -> vec4<f32> {

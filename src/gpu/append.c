@@ -3,6 +3,7 @@
  * Whether the present lies in place, in the past's own memory, only a run can tell. So a step has
  * two dispatches, of which a run takes one: all rows, from the past and the new ones; or the new
  * rows alone, where the memory that past and present share is bound once. */
+#include "cpu/internal.h"
 #include "gpu/internal.h"
 
 enum { PAST, ADDED, TOTAL, LENGTHS };
@@ -27,22 +28,14 @@ static const weft_array *input_of(const weft_step *step, uint32_t input) {
   return input < step->input_count ? step->inputs[input] : NULL;
 }
 
-/* The i-th number of a host array; lengths may be one for all. */
-static int64_t integer_at(const weft_array *array, const uint8_t *data, uint64_t i) {
-  int64_t wide;
-  int32_t narrow;
-  if (array->elements == 1) i = 0;
-  if (array->dtype == WEFT_I64) return memcpy(&wide, data + 8 * i, sizeof wide), wide;
-  return memcpy(&narrow, data + 4 * i, sizeof narrow), narrow;
-}
-
-/* Where a batch entry takes its new rows. */
+/* Where a batch entry takes its new rows. Lengths may be one for all. */
 static int64_t start_of(const weft_step *step, const weft_execution *execution, uint64_t batch) {
   const weft_array *total = input_of(step, TOTAL), *lengths = input_of(step, LENGTHS);
   int64_t rows = step->inputs[ADDED]->dims[2];
   if (rows == step->outputs[0]->dims[2]) return 0;
-  if (lengths) return integer_at(lengths, weft_array_data(execution, lengths), batch) - rows;
-  return total ? integer_at(total, total->constant, 0) - rows : step->inputs[PAST]->dims[2];
+  if (lengths && lengths->elements == 1) batch = 0;
+  if (lengths) return weft_integer_at(lengths, weft_array_data(execution, lengths), batch) - rows;
+  return total ? weft_host_integer(total, 0) - rows : step->inputs[PAST]->dims[2];
 }
 
 /* Writes the starts to the parameters. Lengths that do not fit fail; *rewrites: new rows go where

@@ -302,15 +302,6 @@ static void set_tile(const problem *p, const tile *t, weft_shader *shader) {
   shader->subgroups = t->exchange;
 }
 
-static void set_lanes(const problem *p, const tile *t, weft_shader *shader) {
-  uint32_t per = t->lanes < t->rows ? t->lanes : t->rows;
-  weft_shader_set(shader, "LANES", t->lanes);
-  weft_shader_set(shader, "PER", per);
-  weft_shader_set(shader, "GROUPS", t->rows / per);
-  shader->subgroups = true;
-  if (p->facts->subgroup_min != p->facts->subgroup_max) shader->subgroup_size = t->lanes;
-}
-
 static weft_status prepare_many(const problem *p, weft_error *error) {
   tile list[CANDIDATES_MAX];
   uint32_t count = list_tiles(p, list);
@@ -324,10 +315,12 @@ static weft_status prepare_many(const problem *p, weft_error *error) {
   bind_output(p, &build);
   set_sizes(p, &build, t->rows);
   weft_shader_set(&build.shader, "SUMS", t->sums);
-  if (t->lanes)
-    set_lanes(p, t, &build.shader);
-  else
+  if (t->lanes) {
+    weft_shader_set(&build.shader, "LANES", t->lanes);
+    weft_gpu_hand_round(&build.shader, p->facts, t->rows);
+  } else {
     set_tile(p, t, &build.shader);
+  }
   cut c = {.row_blocks = (p->rows + t->rows - 1) / t->rows, .parts = 1};
   uint64_t items = (uint64_t)p->batches * p->groups * c.row_blocks;
   return finish(p, &build, c, items, 1, error);

@@ -5,6 +5,7 @@
  * present first, and all goes on as if it had been there. Few rows take one dispatch, or two where
  * keys are cut into parts: the workgroup that has a new row's part writes it. Where arrays are too
  * many for that, or rows are, new rows get a dispatch of their own. */
+#include "cpu/internal.h"
 #include "gpu/attention.h"
 #include "gpu/commands.h"
 
@@ -65,18 +66,10 @@ bool weft_gpu_takes_cached_attention(const weft_node *node, uint32_t input,
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static int64_t integer_at(const weft_array *array, const uint8_t *data, uint64_t i) {
-  int64_t wide;
-  int32_t narrow;
-  if (array->elements == 1) i = 0;
-  if (array->dtype == WEFT_I64) return memcpy(&wide, data + 8 * i, sizeof wide), wide;
-  return memcpy(&narrow, data + 4 * i, sizeof narrow), narrow;
-}
-
 /* Keys that are attended to: without lengths, where the new rows end. */
 static int64_t keys_of(const weft_step *step) {
   const weft_array *total = input_of(step, WEFT_CACHED_TOTAL);
-  return total ? integer_at(total, total->constant, 0) : step->outputs[1]->dims[2];
+  return total ? weft_host_integer(total, 0) : step->outputs[1]->dims[2];
 }
 
 static weft_status check_start(const weft_step *step, int64_t start, uint64_t batch,
@@ -101,7 +94,9 @@ static weft_status check_starts(const weft_step *step, const weft_execution *exe
   *rewrites = false;
   for (uint64_t b = 0; b < count; b++) {
     int64_t start = is_all ? 0 : keys_of(step) - added;
-    if (ends && !is_all) start = integer_at(ends, weft_array_data(execution, ends), b) - added;
+    uint64_t end = ends && ends->elements == 1 ? 0 : b; /* one may be for all */
+    if (ends && !is_all)
+      start = weft_integer_at(ends, weft_array_data(execution, ends), end) - added;
     WEFT_TRY(check_start(step, start, b, error));
     *rewrites |= start < past && added > 0;
   }

@@ -366,24 +366,19 @@ static uint64_t set_matrix(weft_shader *shader, const matmul *job) {
   weft_shader_set(shader, "MATRIX_K", matrix->k);
   weft_shader_set(shader, "OLD_SYNTAX", facts->matrix_syntax == WEFT_GPU_MATRIX_OLD);
   weft_shader_set(shader, "TILE_F16", matrix->component == WEFT_F16);
-  shader->matrix = shader->subgroups = true;
+  shader->matrix = true;
   shader->f16 = matrix->component == WEFT_F16;
-  if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = lanes;
+  weft_gpu_fix_lanes(shader, facts);
   return divide_up(job->m, (uint64_t)v->wy * v->rows * matrix->m) *
          divide_up(job->n, (uint64_t)v->wx * v->quads * matrix->n) * job->batches;
 }
 
 static void set_lanes(weft_shader *shader, const matmul *job) {
-  const weft_gpu_facts *facts = job->gpu->gpu->facts;
-  uint32_t lanes = weft_gpu_lanes(facts), rows = job->variant.rows;
-  uint32_t per = lanes < rows ? lanes : rows, unit = job->transposed ? 4 : 1;
+  uint32_t unit = job->transposed ? 4 : 1;
   if (job->packed) unit = weft_gpu_per_word(&job->format);
-  weft_shader_set(shader, "PER", per);
-  weft_shader_set(shader, "GROUPS", rows / per);
   weft_shader_set(shader, "UNIT", unit);
   weft_shader_set(shader, "STEPS", job->packed && job->format.bits < 16 ? 1 : unit);
-  shader->subgroups = true;
-  if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = lanes;
+  weft_gpu_hand_round(shader, job->gpu->gpu->facts, job->variant.rows);
 }
 
 /* Whether the expression is so long that a copy of it for each of a lane's results would take long

@@ -78,28 +78,6 @@ static void check_buffer(const gpu_bench *g, const append *a, const uint8_t *bef
   }
 }
 
-static weft_status detach(void *user, uint32_t slot, weft_error *error) {
-  (void)slot, (void)error;
-  ++*(int *)user;
-  return WEFT_OK;
-}
-
-static weft_status execute(gpu_run *run, int *detached) {
-  bench *b = &run->g->cpu;
-  const weft_device *device = run->g->device;
-  weft_plan plan = {.steps = run->steps, .step_count = run->step_count};
-  weft_execution execution = {.runtime = b->runtime,
-                              .plan = &plan,
-                              .bases = run->bases,
-                              .memories = run->memories,
-                              .detach = detach,
-                              .detach_user = detached};
-  weft_status status;
-  while ((status = device->execute(device, &execution, &b->error)) == WEFT_PENDING)
-    if (device->poll(device, true, &b->error) > WEFT_PENDING) break;
-  return status;
-}
-
 static bool rewrites(const bench *b, const append *a) {
   const weft_array *past = a->inputs[PAST], *added = a->inputs[ADDED];
   if (added->dims[2] == a->present->dims[2]) return past->dims[2] > 0;
@@ -128,7 +106,8 @@ static void append_in_place(gpu_bench *g, const append *a) {
   uint32_t slot = gpu_download(run, present);
   int detached = 0;
   CHECK_OK(gpu_prepare_steps(run), &b->error);
-  if (CHECK_OK(execute(run, &detached), &b->error)) check_buffer(g, a, before, run->bases[slot]);
+  if (CHECK_OK(gpu_execute_detaching(run, &detached), &b->error))
+    check_buffer(g, a, before, run->bases[slot]);
   CHECK_INT(detached, rewrites(b, a));
   run->memories[present->slot] = 0;
   gpu_end(run);

@@ -227,28 +227,6 @@ static void take_rows(gpu_run *run, const cached *c, const weft_array **inputs) 
   }
 }
 
-static weft_status detach(void *user, uint32_t slot, weft_error *error) {
-  (void)slot, (void)error;
-  ++*(int *)user;
-  return WEFT_OK;
-}
-
-static weft_status execute(gpu_run *run, int *detached) {
-  bench *b = &run->g->cpu;
-  const weft_device *device = run->g->device;
-  weft_plan plan = {.steps = run->steps, .step_count = run->step_count};
-  weft_execution execution = {.runtime = b->runtime,
-                              .plan = &plan,
-                              .bases = run->bases,
-                              .memories = run->memories,
-                              .detach = detach,
-                              .detach_user = detached};
-  weft_status status;
-  while ((status = device->execute(device, &execution, &b->error)) == WEFT_PENDING)
-    if (device->poll(device, true, &b->error) > WEFT_PENDING) break;
-  return status;
-}
-
 static uint32_t count_dispatches(const weft_step *step) {
   const weft_gpu_work *work = step->state;
   uint32_t count = 0;
@@ -323,7 +301,7 @@ static void run_on_gpu(gpu_bench *g, const cached *c, bool in_place) {
   for (uint32_t i = 0; i < 3; i++) slots[i] = gpu_download(run, outputs[i]);
   int detached = 0;
   if (CHECK_OK(gpu_prepare_steps(run), &b->error)) check_dispatches(c, step);
-  if (CHECK_OK(execute(run, &detached), &b->error)) {
+  if (CHECK_OK(gpu_execute_detaching(run, &detached), &b->error)) {
     gpu_compare(g, c->outputs[0], run->bases[slots[0]], close_enough(c->dtype));
     for (uint32_t i = 1; i < 3; i++) {
       const uint8_t *before = b->bases[c->inputs[WEFT_CACHED_PAST_K + i - 1]->slot];

@@ -256,18 +256,33 @@ static inline weft_status gpu_prepare_steps(gpu_run *run) {
   return WEFT_OK;
 }
 
-static inline weft_status gpu_execute_steps(gpu_run *run) {
+static inline weft_status gpu_count_detached(void *user, uint32_t slot, weft_error *error) {
+  (void)slot, (void)error;
+  ++*(int *)user;
+  return WEFT_OK;
+}
+
+/* `detached`: counts caches that somebody else may still look at; NULL: there are none. */
+static inline weft_status gpu_execute_detaching(gpu_run *run, int *detached) {
   const weft_device *device = run->g->device;
   bench *b = &run->g->cpu;
   weft_plan plan = {.steps = run->steps, .step_count = run->step_count};
-  weft_execution execution = {
-      .runtime = b->runtime, .plan = &plan, .bases = run->bases, .memories = run->memories};
+  weft_execution execution = {.runtime = b->runtime,
+                              .plan = &plan,
+                              .bases = run->bases,
+                              .memories = run->memories,
+                              .detach = detached ? gpu_count_detached : NULL,
+                              .detach_user = detached};
   for (;;) {
     weft_status status = device->execute(device, &execution, &b->error);
     if (status != WEFT_PENDING) return status;
     status = device->poll(device, true, &b->error);
     if (status != WEFT_OK && status != WEFT_PENDING) return status;
   }
+}
+
+static inline weft_status gpu_execute_steps(gpu_run *run) {
+  return gpu_execute_detaching(run, NULL);
 }
 
 static inline void gpu_end(gpu_run *run) {
