@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "gpu/matmul.h"
 #include "gpu/tuner_table.h"
-#include "tests/gpu/gpu_step.h"
+#include "tests/gpu/gpu_variant.h"
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
@@ -211,25 +211,6 @@ static bool prepare_candidate(work *w, candidate *c) {
   return CHECK_OK(device->memory_open(device, c->step.scratch_bytes, scratch, error), error);
 }
 
-static void print_variant(const gpu_bench *g, const weft_tune_entry *entry, uint32_t i) {
-  const uint32_t *words = entry->words;
-  weft_matmul_shape shape = {.m = words[0],
-                             .n = words[1],
-                             .k = words[2],
-                             .batches = words[3],
-                             .bits = words[4] & 255,
-                             .block = words[5],
-                             .f16 = words[6] == WEFT_F16,
-                             .rounded = words[4] >> 8};
-  weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
-  if (strcmp(entry->family, "matmul") != 0) return;
-  weft_matmul_variants(g->gpu->facts, &shape, variants);
-  const weft_matmul_variant *v = &variants[i];
-  check_print(", %ux%u lanes of %ux%u, k %u, strip %u, %u parts%s%s%s", v->wx, v->wy, v->rows,
-              v->quads, v->tile_k, v->strip, v->splits, v->swizzle ? ", swizzled" : "",
-              v->f16 ? ", f16" : "", v->subgroups ? ", subgroups" : "");
-}
-
 /* Compiles every candidate by itself; answers the time of all. */
 static uint64_t compile_all(gpu_bench *g, const shape *s, tested *t) {
   weft_tuner *tuner = g->gpu->tuner;
@@ -246,7 +227,7 @@ static uint64_t compile_all(gpu_bench *g, const shape *s, tested *t) {
     if (i > 0) prepare_candidate(t->work, &t->list[i]);
     sum += t->list[i].compile_ns;
     check_print("  %u: compiled in %u ms", i, (unsigned)(t->list[i].compile_ns / 1000000));
-    print_variant(g, entry_of(t), i);
+    gpu_print_variant(g, entry_of(t), i);
     check_print("\n");
   }
   entry_of(t)->choice = entry_of(t)->prior;

@@ -81,14 +81,7 @@ fn largest_of(scores: vec4<f32>) -> f32 {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-  let item = id.y * count.x + id.x;
-  if (item >= params.items) {
-    return;
-  }
-  let place = place_of(item);
-  let seen = seen_by_any(place);
-  let start_k = k_start(place);
-  let start_v = v_start(place);
+#include attention_block
   let column = thread % ACROSS;
   let fours = thread / ACROSS; // rows 4 fours ... 4 fours + 3 of the block
   if (thread < ${ROWS}u) {

@@ -43,14 +43,7 @@ fn weigh(r: u32, lane: u32, number: u32) {
 @compute @workgroup_size(LANES) ${SUBGROUP_SIZE_ATTRIBUTE}
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32) {
-  let item = id.y * count.x + id.x;
-  if (item >= params.items) {
-    return;
-  }
-  let place = place_of(item);
-  let seen = seen_by_any(place);
-  let start_k = k_start(place);
-  let start_v = v_start(place);
+#include attention_block
   for (var r = 0u; r < ${ROWS}u; r++) {
     if (r % LANES == lane) {
       load_row(place, r);

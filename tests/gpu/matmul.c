@@ -6,7 +6,7 @@
  *   test_gpu_matmul ADAPTER --bench [M N K]   times every variant */
 #include "gpu/matmul.h"
 #include "gpu/tuner_table.h"
-#include "tests/gpu/gpu_step.h"
+#include "tests/gpu/gpu_variant.h"
 #include "tests/unit/weight_build.h"
 
 #define DIMS(...)                                                                                  \
@@ -477,25 +477,6 @@ static uint64_t time_runs(gpu_run *run, uint32_t count) {
   return weft_now_ns(runtime) - start;
 }
 
-/* What the entry's variant number `variant` is. */
-static void print_variant(const gpu_bench *g, const weft_tune_entry *entry, uint32_t variant) {
-  const uint32_t *words = entry->words;
-  weft_matmul_shape shape = {.m = words[0],
-                             .n = words[1],
-                             .k = words[2],
-                             .batches = words[3],
-                             .bits = words[4] & 255,
-                             .block = words[5],
-                             .f16 = words[6] == WEFT_F16,
-                             .rounded = words[4] >> 8};
-  weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
-  weft_matmul_variants(g->gpu->facts, &shape, variants);
-  const weft_matmul_variant *v = &variants[variant];
-  check_print("  %ux%u by %ux%u, tile_k %u, strip %u, splits %u%s%s%s: ", v->wx, v->wy, v->rows,
-              v->quads, v->tile_k, v->strip, v->splits, v->swizzle ? ", swizzle" : "",
-              v->f16 ? ", f16" : "", v->subgroups ? ", subgroups" : "");
-}
-
 /* One variant: a product to compile and warm up, one to guess how many take 0.3 s, and those. */
 static void bench_one(gpu_bench *g, const product *p, uint32_t variant) {
   weft_node node = {.op = WEFT_OP_MATMUL, .name = WEFT_STR("timed"), .attributes = *p->attributes};
@@ -512,9 +493,10 @@ static void bench_one(gpu_bench *g, const product *p, uint32_t variant) {
     if (count > 500) count = 500;
     double seconds = (double)time_runs(run, (uint32_t)count) / (double)count * 1e-9;
     const weft_tuner *tuner = g->gpu->tuner;
-    if (tuner->asked != WEFT_TUNE_NONE) print_variant(g, &tuner->entries[tuner->asked], variant);
-    check_print("%s %d us (first %d ms), %d MFLOP/s, %d MB/s\n", step->kernel, (int)(seconds * 1e6),
-                (int)(first / 1000000), (int)(step->flops / seconds * 1e-6),
+    if (tuner->asked != WEFT_TUNE_NONE)
+      gpu_print_variant(g, &tuner->entries[tuner->asked], variant);
+    check_print(": %s %d us (first %d ms), %d MFLOP/s, %d MB/s\n", step->kernel,
+                (int)(seconds * 1e6), (int)(first / 1000000), (int)(step->flops / seconds * 1e-6),
                 (int)(step->bytes / seconds * 1e-6));
   }
   (void)slot;
