@@ -356,7 +356,7 @@ static uint32_t list_decodes(const problem *p, uint32_t rows, decode *list) {
 /* Parts of the keys so that there are workgroups for a GPU of some size, which WebGPU does not
  * tell. They follow from shapes alone, and so do the results. */
 static cut cut_keys(const problem *p, const decode *d, uint32_t row_blocks) {
-  uint64_t wanted = weft_gpu_cpu_lanes(p->facts) ? 1 : p->facts->is_software ? 16 : 256;
+  uint64_t wanted = p->facts->is_software ? 16 : 256;
   uint64_t others = (uint64_t)p->batches * p->groups * row_blocks, parts = wanted / others;
   if (parts > PARTS_MAX) parts = PARTS_MAX;
   if (parts < 1) parts = 1;
@@ -427,7 +427,6 @@ static weft_status prepare_few(const problem *p, const decode *d, uint32_t rows,
   cut c = cut_keys(p, d, (p->rows + rows - 1) / rows);
   bool split = c.parts > 1;
   WEFT_TRY(add_decode(p, d, c, rows, false, error));
-  if (weft_gpu_cpu_lanes(p->facts)) return WEFT_OK; /* which does without parts */
   WEFT_TRY(add_decode(p, d, c, rows, true, error));
   WEFT_TRY(add_join(p, c, error));
   weft_gpu_work *work = p->step->state;
@@ -462,7 +461,8 @@ weft_status weft_attention_prepare(weft_attention_problem *p, weft_error *error)
                 (double)weft_dtype_size(step->inputs[Q]->dtype);
   decode list[CANDIDATES_MAX];
   uint32_t blocks = (p->rows + ROWS_MAX - 1) / ROWS_MAX, rows = (p->rows + blocks - 1) / blocks;
-  bool few = p->rows <= ROWS_MAX || p->queries <= 4;
+  tile lanes; /* takes few rows as it takes many */
+  bool few = (p->rows <= ROWS_MAX || p->queries <= 4) && !fit_lanes(p, &lanes);
   uint32_t count = few ? list_decodes(p, rows, list) : 0;
   p->appends = p->cached && count > 0 && may_append(p, blocks);
   if (p->cached && !p->appends) WEFT_TRY(add_rows(p, error));

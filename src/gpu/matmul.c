@@ -393,7 +393,7 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
   weft_shader *shader = &build->shader;
   weft_shader_set(shader, "WX", v->wx);
   if (v->kind == WEFT_MATMUL_VECTOR) {
-    uint32_t unit = weft_matmul_unit(job->gpu->gpu->facts, job->format.bits, job->format.block);
+    uint32_t unit = weft_matmul_unit(job->format.bits, job->format.block);
     weft_shader_set(shader, "SLICES", v->wy);
     weft_shader_set(shader, "ROWS", (uint32_t)job->m);
     weft_shader_set(shader, "UNIT", unit);

@@ -89,10 +89,10 @@ typedef struct weft_matmul_shape {
 /* The variants that run on the GPU for such a product, the most promising first. At least one. */
 uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                               weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]);
-/* At most so many rows are for VECTOR, with a packed B. */
+/* At most so many rows are for VECTOR, with a packed B; on a CPU, for LANES. */
 #define WEFT_MATMUL_FEW_ROWS 4u
 /* Positions of k that a lane of VECTOR takes at a time. */
-uint32_t weft_matmul_unit(const weft_gpu_facts *facts, uint32_t bits, uint32_t block);
+uint32_t weft_matmul_unit(uint32_t bits, uint32_t block);
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 

@@ -22,18 +22,17 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
 }
 
 static bool may_round(const weft_gpu_device *gpu, const weft_node *node,
-                      const weft_gpu_format *format, uint64_t m) {
+                      const weft_gpu_format *format) {
   const weft_gpu_facts *facts = gpu->gpu->facts;
   if (format->bits >= 16 || !facts->dot8) return false;
   if (gpu->activations != WEFT_ACTIVATIONS_AUTO) return gpu->activations == WEFT_ACTIVATIONS_INT8;
-  /* With many rows, a CPU that plays GPU is faster in floats. */
-  bool pays = m <= WEFT_MATMUL_FEW_ROWS || !weft_gpu_cpu_lanes(facts);
-  return pays && node->attributes.matmul.int8_rows;
+  /* A CPU that plays GPU is faster in floats. */
+  return node->attributes.matmul.int8_rows && !weft_gpu_cpu_lanes(facts);
 }
 
 weft_rounding weft_matmul_rounding(const weft_gpu_device *gpu, const weft_node *node,
                                    const weft_gpu_format *format, uint64_t m, uint64_t k) {
-  if (k == 0 || !may_round(gpu, node, format, m)) return (weft_rounding){0};
+  if (k == 0 || !may_round(gpu, node, format)) return (weft_rounding){0};
   uint64_t block = format->block;
   if (block == 0)
     block = weft_align_up(divide_up(k, divide_up(k, ROUND_BLOCK_MAX)), ROUND_BLOCK_STEP);
@@ -66,9 +65,10 @@ static bool is_in_fours(const weft_array *array) {
   return weft_array_is_dense(array) && weft_gpu_offset(array) % 4 == 0;
 }
 
-/* Few dense rows by a packed weight, done by one dispatch even with one more part. */
+/* Few dense rows by a packed weight, done by one dispatch of gemv even with one more part. */
 static bool takes_parts(const weft_gpu_device *gpu, const weft_step *into, bool norm, bool paired) {
   const weft_array *a = into->inputs[0], *b = into->inputs[1], *y = into->outputs[0];
+  if (weft_gpu_cpu_lanes(gpu->gpu->facts)) return false; /* which does without gemv */
   if (b->layout < WEFT_LAYOUT_GPU || b->rank != 2 || a->rank < 1 || !weft_array_is_dense(a))
     return false;
   uint64_t k = (uint64_t)a->dims[a->rank - 1], n = (uint64_t)b->dims[1];

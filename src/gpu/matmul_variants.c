@@ -129,7 +129,8 @@ static bool fits_lanes(const weft_gpu_facts *facts, const weft_matmul_shape *sha
   return v->rows % (size < v->rows ? size : v->rows) == 0;
 }
 
-/* On a CPU the small ones come first, which are a tenth slower and compile in half the time. */
+/* On a CPU the small ones come first, which are a tenth slower and compile in half the time; and
+ * few rows come this way too: a gemv's barriers make a CPU's compiler take ten times as long. */
 static double lanes_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                          const weft_matmul_variant *v) {
   double size = (double)v->rows * v->quads;
@@ -189,16 +190,15 @@ static const weft_matmul_variant vectors[] = {
     {WEFT_MATMUL_VECTOR, 16, 16, .splits = 1, .subgroups = true},
 };
 
-uint32_t weft_matmul_unit(const weft_gpu_facts *facts, uint32_t bits, uint32_t block) {
+uint32_t weft_matmul_unit(uint32_t bits, uint32_t block) {
   if (bits >= 16) return bits == 16 ? 8 : 4;
-  if (weft_gpu_cpu_lanes(facts)) return 32 / bits; /* a word: a third of the text */
   uint32_t unit = bits == 8 ? 16 : 32;
   return block % unit == 0 ? unit : 16;
 }
 
 static double vector_cost(const weft_gpu_facts *facts, const weft_matmul_shape *shape,
                           const weft_matmul_variant *v) {
-  uint32_t unit = weft_matmul_unit(facts, shape->bits, shape->block);
+  uint32_t unit = weft_matmul_unit(shape->bits, shape->block);
   double groups = up(shape->n, 4u * (uint64_t)v->wx) * (double)shape->batches * v->splits;
   double units =
       up(up(shape->k, unit) > 0 ? (uint64_t)up(shape->k, unit) : 1, (uint64_t)v->wy * v->splits);
@@ -238,6 +238,11 @@ uint32_t weft_matmul_variants(const weft_gpu_facts *facts, const weft_matmul_sha
                               weft_matmul_variant out[WEFT_MATMUL_VARIANTS_MAX]) {
   ranking rank = {.facts = facts, .shape = shape, .out = out};
   if (shape->bits && shape->m <= WEFT_MATMUL_FEW_ROWS) {
+    for (uint32_t i = 0; i < 2 && weft_gpu_cpu_lanes(facts); i++) {
+      weft_matmul_variant v = handed[i];
+      v.rows = (uint8_t)shape->m;
+      add(&rank, &v, lanes_cost(facts, shape, &v));
+    }
     for (uint32_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
       add(&rank, &vectors[i], vector_cost(facts, shape, &vectors[i]));
     return rank.count;
