@@ -82,6 +82,7 @@ typedef enum weft_gpu_command {
 typedef struct weft_gpu_driver weft_gpu_driver;
 struct weft_gpu_driver {
   weft_gpu_facts facts;
+  bool compiles_aside; /* pipelines are compiled while the caller goes on */
 
   /* A buffer for storage and copies both ways, zeroed; a multiple of 16 bytes. WEFT_OUT_OF_MEMORY
    * may also come later. */

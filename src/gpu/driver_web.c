@@ -209,6 +209,7 @@ weft_status weft_gpu_web_open(weft_heap *heap, uint32_t handle, weft_gpu_driver 
   web->handle = handle;
   web->driver = (weft_gpu_driver){
       .facts = facts_of(handle),
+      .compiles_aside = true,
       .buffer_open = open_buffer,
       .buffer_close = close_buffer,
       .write = write_buffer,

@@ -171,5 +171,9 @@ weft_gpu_prepare_fn weft_gpu_prepare_copy;
 weft_status weft_gpu_pack(const weft_device *device, const weft_graph *graph, const weft_node *node,
                           uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
                           weft_error *error);
+/* As weft_device.layout (pack.c). */
+weft_status weft_gpu_layout_of(const weft_device *device, const weft_graph *graph,
+                               const weft_node *node, uint32_t input, weft_heap *heap,
+                               weft_layout *out, weft_error *error);
 
 #endif

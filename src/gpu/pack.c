@@ -1,10 +1,12 @@
 /* pack.c - weights of matmuls from the form that a file gives them into words and scales in the
  * GPU's memory (matmul.h), a piece at a time: no weight is ever in the host's memory as a whole. */
 #include "cpu/columns.h"
+#include "cpu/internal.h"
 #include "gpu/matmul.h"
 
-#define COLUMNS     WEFT_GPU_PANEL_COLUMNS
-#define PIECE_BYTES (4u << 20)
+#define COLUMNS      WEFT_GPU_PANEL_COLUMNS
+#define PIECE_BYTES  (4u << 20)
+#define PANELS_BYTES (1u << 20) /* of codes that are written together */
 
 /* ---- the format as a number ------------------------------------------------------------------ */
 
@@ -59,11 +61,12 @@ typedef struct packing {
   weft_gpu_format format;
   weft_gpu_places places;
   weft_memory memory;
-  uint64_t k, filled, panel; /* columns in the panel; its number */
+  uint64_t k, column; /* columns so far */
+  uint64_t room;      /* panels that are written together */
   uint8_t *scratch;
   uint64_t scratch_bytes;
-  uint32_t *words;         /* [words of k][COLUMNS] */
-  uint8_t *scales, *zeros; /* [blocks][COLUMNS] */
+  uint32_t *words;         /* [panels][words of k][COLUMNS] */
+  uint8_t *scales, *zeros; /* [panels][blocks][COLUMNS] */
   uint8_t *codes, *raw;    /* of a column: [k] up to whole words; [blocks] of up to 4 bytes */
   int64_t zero;            /* of all, as far as seen */
   bool zero_known, zeros_differ, has_float_zeros;
@@ -170,7 +173,7 @@ static void put_scales(packing *job, uint64_t column, uint64_t at) {
   size_t size = weft_dtype_size(dtype);
   weft_field_column(scales, column, job->places.blocks, job->raw);
   for (uint64_t b = 0; b < job->places.blocks; b++) {
-    uint64_t index = b * COLUMNS + at;
+    uint64_t index = at + b * COLUMNS;
     if (job->format.f16_scales)
       memcpy(job->scales + index * 2, job->raw + b * 2, 2);
     else
@@ -185,7 +188,7 @@ static void put_zeros(packing *job, uint64_t column, uint64_t at) {
   size_t size = weft_dtype_size(dtype);
   if (zeros->value) weft_field_column(zeros, column, job->places.blocks, job->raw);
   for (uint64_t b = 0; b < job->places.blocks; b++) {
-    uint64_t index = b * COLUMNS + at;
+    uint64_t index = at + b * COLUMNS;
     if (zeros->value && weft_dtype_is_float(dtype)) {
       float zero = float_of(dtype, job->raw + b * size);
       put_float(job->zeros, index, zero + (float)shift_of(job));
@@ -199,10 +202,32 @@ static void put_zeros(packing *job, uint64_t column, uint64_t at) {
   }
 }
 
+/* Eight codes of 4 bits that follow each other -> a byte each for the first four, and in the upper
+ * halves of these the others. */
+static uint32_t spread(uint32_t codes) {
+  uint32_t first = codes & 0xffffu, last = codes >> 16;
+  first = (first | first << 8) & 0x00ff00ffu;
+  last = (last | last << 8) & 0x00ff00ffu;
+  return ((first | first << 4) & 0x0f0f0f0fu) | ((last | last << 4) & 0x0f0f0f0fu) << 4;
+}
+
+static void put_codes_of_4(packing *job, const uint8_t *from, uint64_t at) {
+  for (uint64_t w = 0; w < job->places.words; w++, from += sizeof(uint32_t)) {
+    uint32_t codes;
+    memcpy(&codes, from, sizeof codes);
+    job->words[at + w * COLUMNS] = spread(codes);
+  }
+}
+
 static void put_codes(packing *job, uint64_t column, uint64_t at) {
+  const weft_field *field = &job->columns.fields[WEFT_FIELD_CODES];
   uint32_t bits = job->format.bits, per_word = 32 / bits;
   uint32_t flip = shift_of(job) ? 0x80808080u : 0;
-  weft_field_column(&job->columns.fields[WEFT_FIELD_CODES], column, job->k, job->codes);
+  if (bits == 4 && field->by_columns && job->k % per_word == 0) {
+    put_codes_of_4(job, field->data + (column - field->first) * field->stride, at);
+    return;
+  }
+  weft_field_column(field, column, job->k, job->codes);
   const uint8_t *from = job->codes;
   for (uint64_t w = 0; w < job->places.words; w++, from += per_word) {
     uint32_t word = 0, four;
@@ -210,45 +235,59 @@ static void put_codes(packing *job, uint64_t column, uint64_t at) {
       memcpy(&four, from + i, sizeof four);
       word |= four << (i / 4 * bits);
     }
-    job->words[w * COLUMNS + at] = word ^ flip;
+    job->words[at + w * COLUMNS] = word ^ flip;
   }
 }
 
-/* Writes a panel, whole, to where it belongs. */
-static void finish_panel(packing *job) {
+/* Bytes of a panel's words, scales and zeros. */
+typedef struct panel_sizes {
+  uint64_t words, scales, zeros;
+} panel_sizes;
+
+static panel_sizes sizes_of(const packing *job) {
+  uint64_t scales = job->places.blocks * COLUMNS;
+  return (panel_sizes){job->places.words * COLUMNS * sizeof(uint32_t),
+                       scales * (job->format.f16_scales ? 2 : 4), scales * zero_size(&job->format)};
+}
+
+/* Writes the latest `count` panels to where they belong. */
+static void write_panels(packing *job, uint64_t count) {
   const weft_gpu_places *at = &job->places;
-  uint64_t words = at->words * COLUMNS * sizeof(uint32_t), scales = at->blocks * COLUMNS;
-  uint64_t scale_bytes = scales * (job->format.f16_scales ? 2 : 4);
-  uint64_t zero_bytes = scales * zero_size(&job->format), panel = job->panel++;
-  job->filled = 0;
-  job->status = write(job, panel * words, job->words, words);
+  panel_sizes size = sizes_of(job);
+  uint64_t first = (job->column - 1) / COLUMNS / job->room * job->room;
+  job->status = write(job, first * size.words, job->words, count * size.words);
   if (job->status == WEFT_OK)
-    job->status = write(job, at->scales + panel * scale_bytes, job->scales, scale_bytes);
+    job->status = write(job, at->scales + first * size.scales, job->scales, count * size.scales);
   if (job->status == WEFT_OK)
-    job->status = write(job, at->zeros + panel * zero_bytes, job->zeros, zero_bytes);
+    job->status = write(job, at->zeros + first * size.zeros, job->zeros, count * size.zeros);
 }
 
 static void put_column(void *user, uint64_t column) {
   packing *job = user;
   if (job->status != WEFT_OK) return;
-  put_codes(job, column, job->filled);
-  put_scales(job, column, job->filled);
-  put_zeros(job, column, job->filled);
-  if (++job->filled == COLUMNS) finish_panel(job);
+  uint64_t panel = job->column / COLUMNS % job->room, at = job->column % COLUMNS;
+  put_codes(job, column, panel * job->places.words * COLUMNS + at);
+  put_scales(job, column, panel * job->places.blocks * COLUMNS + at);
+  put_zeros(job, column, panel * job->places.blocks * COLUMNS + at);
+  if (++job->column % (job->room * COLUMNS) == 0) write_panels(job, job->room);
 }
 
 static weft_status pack_codes(packing *job, const weft_weight_list *weight) {
-  const weft_gpu_places *at = &job->places;
-  uint64_t words = at->words * COLUMNS * sizeof(uint32_t), floats = at->blocks * COLUMNS * 4;
-  uint64_t codes = weft_align_up(job->k, 16);
-  WEFT_TRY(allocate(job, words + 2 * floats + codes + at->blocks * sizeof(float)));
+  panel_sizes size = sizes_of(job);
+  uint64_t codes = weft_align_up(job->k, 16), raw = job->places.blocks * sizeof(float);
+  job->room = weft_min_u64(job->places.panels, 1 + PANELS_BYTES / size.words);
+  uint64_t words = job->room * size.words, scales = weft_align_up(job->room * size.scales, 16);
+  uint64_t zeros = weft_align_up(job->room * size.zeros, 16);
+  WEFT_TRY(allocate(job, words + scales + zeros + codes + raw));
   job->words = (uint32_t *)(void *)job->scratch;
   job->scales = job->scratch + words;
-  job->zeros = job->scales + floats;
-  job->codes = job->zeros + floats;
+  job->zeros = job->scales + scales;
+  job->codes = job->zeros + zeros;
   job->raw = job->codes + codes;
   WEFT_TRY(weft_columns_each(&job->columns, weight, WEFT_FIELD_CODES, put_column, job, job->error));
-  if (job->filled > 0 && job->status == WEFT_OK) finish_panel(job);
+  uint64_t left = divide_up(job->column, COLUMNS) % job->room;
+  if (job->status == WEFT_OK && job->column % (job->room * COLUMNS) != 0)
+    write_panels(job, left ? left : job->room);
   return job->status;
 }
 
@@ -272,13 +311,18 @@ static weft_status read_rows(const weft_weight_list *weight, uint64_t matrix, ui
 static void put_row(const packing *job, const uint8_t *from, uint64_t n, uint64_t column,
                     uint64_t row, uint64_t words) {
   uint32_t per_word = weft_gpu_per_word(&job->format);
-  size_t size = sizeof(uint32_t) / per_word;
-  uint8_t *to =
-      (uint8_t *)job->words + row / per_word * COLUMNS * sizeof(uint32_t) + row % per_word * size;
-  for (uint64_t j = 0; j < n; j++) {
-    uint64_t at = column + j;
-    memcpy(to + (at / COLUMNS * words * COLUMNS + at % COLUMNS) * sizeof(uint32_t), from + j * size,
-           size);
+  uint32_t *to = job->words + row / per_word * COLUMNS;
+  for (uint64_t j = 0, count; j < n; j += count) { /* as much as a panel has of it */
+    uint64_t at = (column + j) % COLUMNS;
+    count = weft_min_u64(COLUMNS - at, n - j);
+    uint32_t *line = to + (column + j) / COLUMNS * words * COLUMNS + at;
+    if (per_word == 1) {
+      memcpy(line, from + j * sizeof *line, (size_t)count * sizeof *line);
+      continue;
+    }
+    uint8_t *half = (uint8_t *)line + row % 2 * sizeof(uint16_t);
+    for (uint64_t i = 0; i < count; i++)
+      memcpy(half + i * sizeof *line, from + (j + i) * sizeof(uint16_t), sizeof(uint16_t));
   }
 }
 
@@ -295,10 +339,12 @@ static weft_status pack_rows(packing *job, const weft_weight_list *weight, uint6
     for (uint64_t r = 0; r < count; r++, piece += row_bytes)
       put_row(job, piece, n, column, r, words);
   }
-  for (uint64_t p = 0; p < at->panels; p++)
+  /* All of k: the panels follow each other. */
+  uint64_t together = words == at->words ? at->panels : 1;
+  for (uint64_t p = 0; p < at->panels; p += together)
     WEFT_TRY(write(
         job, matrix * at->matrix + (p * at->words + row / per_word) * COLUMNS * sizeof(uint32_t),
-        job->words + p * words * COLUMNS, words * COLUMNS * sizeof(uint32_t)));
+        job->words + p * words * COLUMNS, together * words * COLUMNS * sizeof(uint32_t)));
   return WEFT_OK;
 }
 
@@ -382,7 +428,6 @@ static void close_weight(void *user, weft_memory memory) {
 
 static weft_status pack(packing *job, const weft_device *device, const weft_weight_list *weight,
                         uint64_t matrices, weft_buffer **out) {
-  if (weight->parts[0].dequantize) WEFT_TRY(choose_format(job, weight));
   job->places = weft_gpu_places_of(&job->format, matrices, weight->k, weight->n);
   WEFT_TRY(device->memory_open(device, job->places.bytes, &job->memory, job->error));
   weft_status status =
@@ -398,22 +443,44 @@ static weft_status pack(packing *job, const weft_device *device, const weft_weig
   return status;
 }
 
+/* Finds the weight and its format; false: it is not packed. */
+static bool start(packing *job, const weft_device *device, const weft_graph *graph,
+                  const weft_node *node, uint32_t input, weft_heap *heap, weft_weight_list *weight,
+                  uint64_t *matrices, weft_error *error) {
+  const weft_gpu_device *gpu = (const weft_gpu_device *)(const void *)device;
+  if (node->op != WEFT_OP_MATMUL || input != 1 || !find_weight(graph, node, weight, matrices))
+    return false;
+  *job = (packing){.columns = {.graph = graph, .heap = heap},
+                   .driver = gpu->gpu->driver,
+                   .format = describe(weight),
+                   .k = weight->k,
+                   .error = error};
+  job->places = weft_gpu_places_of(&job->format, *matrices, weight->k, weight->n);
+  if (weight->parts[0].dequantize) job->status = choose_format(job, weight);
+  return true;
+}
+
 weft_status weft_gpu_pack(const weft_device *device, const weft_graph *graph, const weft_node *node,
                           uint32_t input, weft_heap *heap, weft_buffer **out, weft_layout *layout,
                           weft_error *error) {
-  const weft_gpu_device *gpu = (const weft_gpu_device *)(const void *)device;
+  packing job;
   weft_weight_list weight;
   uint64_t matrices;
   *out = NULL;
-  if (node->op != WEFT_OP_MATMUL || input != 1 || !find_weight(graph, node, &weight, &matrices))
-    return WEFT_OK;
-  packing job = {.columns = {.graph = graph, .heap = heap},
-                 .driver = gpu->gpu->driver,
-                 .format = describe(&weight),
-                 .k = weight.k,
-                 .error = error};
-  job.places = weft_gpu_places_of(&job.format, matrices, weight.k, weight.n);
-  WEFT_TRY(pack(&job, device, &weight, matrices, out));
+  if (!start(&job, device, graph, node, input, heap, &weight, &matrices, error)) return WEFT_OK;
+  WEFT_TRY(job.status);
   *layout = weft_gpu_layout(&job.format);
-  return WEFT_OK;
+  return pack(&job, device, &weight, matrices, out);
+}
+
+weft_status weft_gpu_layout_of(const weft_device *device, const weft_graph *graph,
+                               const weft_node *node, uint32_t input, weft_heap *heap,
+                               weft_layout *out, weft_error *error) {
+  packing job;
+  weft_weight_list weight;
+  uint64_t matrices;
+  *out = WEFT_LAYOUT_DENSE;
+  if (!start(&job, device, graph, node, input, heap, &weight, &matrices, error)) return WEFT_OK;
+  *out = weft_gpu_layout(&job.format);
+  return job.status;
 }

@@ -80,15 +80,25 @@ static weft_status run_pass(const pass *entry, weft_graph *graph, const weft_opt
 }
 
 /* A rewrite leaves the nodes that it made useless; they would count as users in the next one. */
+static weft_status run_enabled(const pass *entry, weft_graph *graph,
+                               const weft_opt_context *context, const char *disabled,
+                               weft_error *error) {
+  static const pass remove_dead = {"remove_dead", NULL, true, weft_pass_remove_dead};
+  if (entry->optional && is_listed(disabled, entry->name)) return WEFT_OK;
+  WEFT_TRY(run_pass(entry, graph, context, error));
+  if (is_listed(disabled, remove_dead.name)) return WEFT_OK;
+  return run_pass(&remove_dead, graph, context, error);
+}
+
 weft_status weft_opt_run(weft_graph *graph, const weft_opt_context *context, const char *disabled,
                          weft_error *error) {
-  static const pass remove_dead = {"remove_dead", NULL, true, weft_pass_remove_dead};
-  bool clean = !is_listed(disabled, remove_dead.name);
   WEFT_TRY(check_list(disabled, error));
-  for (size_t i = 0; i < pass_count; i++) {
-    if (passes[i].optional && is_listed(disabled, passes[i].name)) continue;
-    WEFT_TRY(run_pass(&passes[i], graph, context, error));
-    if (clean) WEFT_TRY(run_pass(&remove_dead, graph, context, error));
-  }
+  for (size_t i = 0; i < pass_count; i++)
+    WEFT_TRY(run_enabled(&passes[i], graph, context, disabled, error));
   return WEFT_OK;
+}
+
+weft_status weft_opt_pack(weft_graph *graph, const weft_opt_context *context, const char *disabled,
+                          weft_error *error) {
+  return run_enabled(&passes[pass_count - 1], graph, context, disabled, error);
 }

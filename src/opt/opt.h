@@ -14,7 +14,7 @@ typedef struct weft_opt_context {
    * output, a reference to which is the caller's. */
   weft_status (*evaluate)(void *user, const weft_graph *graph, weft_node_id node,
                           weft_buffer **outputs, weft_error *error);
-  /* As weft_device.pack. */
+  /* As weft_device.pack. NULL: weights stay as they are. */
   weft_status (*pack)(void *user, const weft_graph *graph, const weft_node *node, uint32_t input,
                       weft_buffer **out, weft_layout *layout, weft_error *error);
   /* Whether the node runs on a device with memory of its own: its weights are packed for that.
@@ -35,5 +35,9 @@ typedef weft_status weft_pass_fn(weft_graph *graph, const weft_opt_context *cont
  * WEFT_INVALID_ARGUMENT for a name that is no pass. */
 weft_status weft_opt_run(weft_graph *graph, const weft_opt_context *context, const char *disabled,
                          weft_error *error);
+/* The last of them alone, pack_weights, unless it is disabled: for graphs that went through the
+ * others without context->pack. */
+weft_status weft_opt_pack(weft_graph *graph, const weft_opt_context *context, const char *disabled,
+                          weft_error *error);
 
 #endif

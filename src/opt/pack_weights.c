@@ -97,6 +97,7 @@ static weft_status pack_all(packing *pack) {
 
 weft_status weft_pass_pack_weights(weft_graph *graph, const weft_opt_context *context,
                                    weft_error *error) {
+  if (!context->pack) return WEFT_OK;
   packing pack = {.graph = graph, .context = context, .error = error};
   weft_arena_init(&pack.arena, context->heap);
   weft_status status = pack_all(&pack);

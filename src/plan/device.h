@@ -78,6 +78,12 @@ struct weft_device {
    */
   weft_status (*upload)(const weft_device *device, const weft_value *value, weft_heap *heap,
                         weft_buffer **out, weft_error *error);
+  /* The layout that `pack` will choose for what it packs for the device, without a byte of the
+   * weight; WEFT_LAYOUT_DENSE: it will not pack it. */
+  weft_status (*layout)(const weft_device *device, const weft_graph *graph, const weft_node *node,
+                        uint32_t input, weft_heap *heap, weft_layout *out, weft_error *error);
+  /* Kernels that are asked for are compiled while the host goes on. */
+  bool compiles_aside;
   /* WEFT_PENDING while kernels that were asked for are being compiled. */
   weft_status (*ready)(const weft_device *device, weft_error *error);
   /* Measures which kernels are fastest for the plan of the execution, which is not run; plans that

@@ -148,20 +148,29 @@ static weft_status open_device(weft_session *session, const weft_session_options
   return WEFT_OK;
 }
 
+/* All rewrites; between the others and packing, kernels are asked for. */
 static weft_status rewrite(weft_session *session, const weft_session_options *options,
-                           uint64_t sample_bytes, weft_error *error) {
+                           open_context *context, weft_error *error) {
+  weft_opt_context opt = {.heap = &session->heap,
+                          .evaluate = evaluate,
+                          .runs_on_device = runs_on_device,
+                          .progress = progress,
+                          .user = context};
+  WEFT_TRY(weft_opt_run(&session->graph, &opt, options->disabled_passes, error));
+  WEFT_TRY(allocate_lists(session, error));
+  weft_session_foresee(session, options->disabled_passes);
+  opt.pack = pack;
+  return weft_opt_pack(&session->graph, &opt, options->disabled_passes, error);
+}
+
+static weft_status rewrite_sampling(weft_session *session, const weft_session_options *options,
+                                    uint64_t sample_bytes, weft_error *error) {
   open_context context = {.session = session, .options = options, .sample_bytes = sample_bytes};
   if (sample_bytes > 0) {
     context.samples = WEFT_ARENA_ARRAY(&session->lists, sample, SAMPLES_MAX);
     if (!context.samples) return weft_arena_fail(&session->lists, "a session", error);
   }
-  weft_opt_context opt = {.heap = &session->heap,
-                          .evaluate = evaluate,
-                          .pack = pack,
-                          .runs_on_device = runs_on_device,
-                          .progress = progress,
-                          .user = &context};
-  weft_status status = weft_opt_run(&session->graph, &opt, options->disabled_passes, error);
+  weft_status status = rewrite(session, options, &context, error);
   for (uint32_t i = 0; i < context.sample_count; i++)
     weft_buffer_release(&context.samples[i].packed);
   return status;
@@ -175,9 +184,8 @@ static weft_status prepare(weft_session *session, const weft_session_options *op
                      (int)options->activations);
   WEFT_TRY(open_device(session, options, open, user, error));
   WEFT_TRY(take_graph(session, options->consume_model, error));
-  WEFT_TRY(rewrite(session, options, sample_bytes, error));
-  WEFT_TRY(weft_session_load_weights(session, error));
-  return allocate_lists(session, error);
+  WEFT_TRY(rewrite_sampling(session, options, sample_bytes, error));
+  return weft_session_load_weights(session, error);
 }
 
 static weft_status open_session(weft_model *model, const weft_session_options *options,

@@ -102,6 +102,9 @@ weft_status weft_session_open_sample(weft_model *model, const weft_session_optio
  * one, other free extents as given. false: an input is not even known in rank. */
 bool weft_session_guess(weft_session *session, int64_t extent, weft_arena *arena);
 weft_status weft_session_load_weights(weft_session *session, weft_error *error);
+/* For a session that is being opened, before weights are packed: has the device compile, while they
+ * are, what weft_session_prepare will ask for. Leaves out what it cannot find out. */
+void weft_session_foresee(weft_session *session, const char *disabled_passes);
 
 /* Ends a run that is pending. */
 void weft_session_stop(weft_session *session);

@@ -1,6 +1,8 @@
 /* session_prepare.c - what a session on a GPU can do before its first run: plans for likely shapes,
- * so that their kernels are compiled while nobody waits for a result. */
+ * so that their kernels are compiled while nobody waits for a result; the first of them before the
+ * weights are there. */
 #include "base/memory.h"
+#include "opt/opt.h"
 #include "run/session.h"
 
 /* By symbol. Caches are empty, and of the heads and sizes that are appended to them, whatever the
@@ -133,4 +135,89 @@ weft_status weft_session_prepare(weft_session *session, weft_error *error) {
     WEFT_TRY(status);
   }
   return guesses > 1 ? WEFT_OK : device->ready(device, error);
+}
+
+/* ---- before the weights ---------------------------------------------------------------------- */
+
+/* Constants up to this size are read for plans on the host. */
+#define HOST_BYTES_MAX 65536u
+
+static void close_nothing(void *user, weft_memory memory) {
+  (void)user, (void)memory;
+}
+
+/* A weight of which only the layout counts: on the device, at no address of it. */
+static weft_buffer *stand_in(weft_session *session, uint64_t bytes) {
+  return weft_buffer_on_device(&session->heap, bytes, 1, close_nothing, NULL);
+}
+
+static weft_status pack_nothing(void *user, const weft_graph *graph, const weft_node *node,
+                                uint32_t input, weft_buffer **out, weft_layout *layout,
+                                weft_error *error) {
+  weft_session *session = user;
+  const weft_device *device = session->device;
+  *out = NULL;
+  if (device->refuses(device, graph, node)) return WEFT_OK;
+  WEFT_TRY(device->layout(device, graph, node, input, &session->heap, layout, error));
+  if (*layout != WEFT_LAYOUT_DENSE) *out = stand_in(session, 1);
+  bool failed = *layout != WEFT_LAYOUT_DENSE && !*out;
+  return failed ? weft_heap_fail(&session->heap, sizeof **out, "a weight", error) : WEFT_OK;
+}
+
+static bool runs_on_device(void *user, const weft_graph *graph, const weft_node *node) {
+  const weft_device *device = ((weft_session *)user)->device;
+  return !device->refuses(device, graph, node);
+}
+
+/* What the host reads is read, and shared with the session's own graph. false: it is too much. */
+static bool pretend_constant(weft_session *session, weft_value *value, uint8_t sides) {
+  weft_buffer *data = value->data, *there;
+  if (data->memory || !sides) return true;
+  if (sides & WEFT_READ_ON_HOST && !data->data && data->bytes &&
+      (data->bytes > HOST_BYTES_MAX || weft_buffer_load(data, NULL) != WEFT_OK))
+    return false;
+  if (!(sides & WEFT_READ_ON_DEVICE)) return true;
+  if ((there = stand_in(session, data->bytes)) == NULL) return false;
+  if (sides & WEFT_READ_ON_HOST) there->data = data->data;
+  weft_buffer_release(&value->data);
+  value->data = there;
+  return true;
+}
+
+/* As if all weights of session->graph were in their places. */
+static bool pretend(weft_session *session, const char *disabled_passes, weft_arena *scratch) {
+  weft_graph *graph = &session->graph;
+  weft_opt_context opt = {.heap = &session->heap,
+                          .pack = pack_nothing,
+                          .runs_on_device = runs_on_device,
+                          .user = session};
+  uint8_t *sides;
+  if (weft_opt_pack(graph, &opt, disabled_passes, NULL) != WEFT_OK ||
+      weft_plan_constant_sides(graph, session->device, scratch, &sides, NULL) != WEFT_OK)
+    return false;
+  for (uint32_t i = 0; i < graph->value_count; i++) {
+    weft_value *value = &graph->values[i];
+    if (value->kind == WEFT_VALUE_CONSTANT && value->data &&
+        !pretend_constant(session, value, sides[i]))
+      return false;
+  }
+  return true;
+}
+
+void weft_session_foresee(weft_session *session, const char *disabled_passes) {
+  weft_graph own = session->graph, copy;
+  if (!session->device->compiles_aside ||
+      weft_graph_copy(&own, &session->heap, &copy, NULL) != WEFT_OK)
+    return;
+  weft_arena scratch;
+  weft_arena_init(&scratch, &session->heap);
+  session->graph = copy;
+  weft_bound_plan *bound = NULL;
+  if (pretend(session, disabled_passes, &scratch))
+    bound = plan_guess(session, WEFT_LONG_EXTENT, &scratch);
+  if (bound) weft_plan_release(&bound->plan);
+  weft_heap_release(&session->heap, bound, sizeof *bound);
+  weft_graph_release(&session->graph);
+  session->graph = own;
+  weft_arena_release(&scratch);
 }

@@ -231,6 +231,7 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
     loader = await read(core);
     const weightBytes = core.call.web_loader_weight_bytes(loader);
     if (tier === "c" || chooseTier(weightBytes, env.wasm.simd) !== "c") {
+      if (loading.gpu) await restoreTuning(core, core.gpu(loading.gpu));
       const model = await finishModel(core, loading, loader);
       loader = 0;
       await chooseDevice(core, loading, model);
