@@ -25,10 +25,6 @@ struct Params {
 }
 #include team
 
-// A call is no constant expression, in which infinities are errors.
-fn number(bits: u32) -> f32 {
-  return bitcast<f32>(bits);
-}
 fn load(at: u32) -> Unit {
 #if VEC
   return x4(at);
@@ -59,8 +55,7 @@ fn mapped(v: f32, shift: f32) -> f32 {
   return abs(v);
 #end
 #if MAPPING == 3
-  let d = v - shift;
-  return select(exp(clamp(d, -104.0, 0.0)), d, is_nan(d));
+  return exp_special(v - shift);
 #end
 #if MAPPING == 0
   return v;
@@ -85,10 +80,10 @@ fn finished(v: f32, shift: f32) -> f32 {
   return sqrt(v);
 #end
 #if FINISH == 3
-  return log(v);
+  return log_special(v);
 #end
 #if FINISH == 4
-  return log(v) + shift;
+  return log_special(v) + shift;
 #end
 }
 // An infinite one would give NaN.

@@ -9,15 +9,11 @@ struct Params {
 #include team
 #include team_units
 
-// exp of a number <= 0 or NaN, also where the compiler thinks that there is none, nor an infinity
-fn weight1(v: f32) -> f32 {
-  return select(exp(max(v, -104.0)), v, is_nan(v));
-}
 fn weight(v: Unit) -> Unit {
 #if VEC
-  return vec4<f32>(weight1(v.x), weight1(v.y), weight1(v.z), weight1(v.w));
+  return vec4<f32>(exp_special(v.x), exp_special(v.y), exp_special(v.z), exp_special(v.w));
 #else
-  return weight1(v);
+  return exp_special(v);
 #end
 }
 
@@ -50,7 +46,7 @@ fn weight(v: Unit) -> Unit {
   sum = team_sum(sum, lane, 1u);
   if (wanted >= params.rows) { return; }
 #if LOG
-  let log_sum = log(sum);
+  let log_sum = log_special(sum);
 #end
 #if PER
 #for P PER

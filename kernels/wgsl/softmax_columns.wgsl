@@ -8,12 +8,7 @@ struct Params {
   y: u32,
 }
 
-fn is_nan(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
-}
-fn weight(v: f32) -> f32 {
-  return select(exp(max(v, -104.0)), v, is_nan(v));
-}
+#include special
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -25,16 +20,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
   var largest = x(row_x);
   for (var i = 1u; i < params.n; i++) { largest = max(largest, x(row_x + i * params.inner)); }
   var sum = 0.0;
-  for (var i = 0u; i < params.n; i++) { sum += weight(x(row_x + i * params.inner) - largest); }
+  for (var i = 0u; i < params.n; i++) { sum += exp_special(x(row_x + i * params.inner) - largest); }
 #if LOG
-  let log_sum = log(sum);
+  let log_sum = log_special(sum);
 #end
   for (var i = 0u; i < params.n; i++) {
     let v = x(row_x + i * params.inner) - largest;
 #if LOG
     y_store(params.y + at + i * params.inner, v - log_sum);
 #else
-    y_store(params.y + at + i * params.inner, weight(v) / sum);
+    y_store(params.y + at + i * params.inner, exp_special(v) / sum);
 #end
   }
 }

@@ -3,6 +3,7 @@
 // BIG: teams of more than 16 lanes. SUBGROUPS: TEAM is WORKGROUP.
 const TEAM = ${TEAM}u;
 const WORKGROUP = ${WORKGROUP}u;
+#include special
 
 var<workgroup> team_parts: array<f32, ${SLOTS}u * WORKGROUP>;
 #if SUBGROUPS
@@ -13,10 +14,6 @@ var<private> subgroup_lanes: u32;
 var<workgroup> team_sums: array<f32, ${SLOTS}u * WORKGROUP / 16u>;
 #end
 #end
-
-fn is_nan(x: f32) -> bool {
-  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
-}
 
 // What a fold makes of two. With SPREAD a NaN stays the largest and the smallest, which WGSL's own
 // functions do not promise.

@@ -16,6 +16,9 @@ const char *weft_gpu_runs_rows(const weft_gpu_device *gpu, const weft_graph *gra
 }
 
 weft_gpu_team weft_gpu_team_for(const weft_gpu_device *gpu, uint64_t rows, uint64_t units) {
+  uint32_t lanes = weft_gpu_cpu_lanes(gpu->gpu->facts); /* one kernel serves all sizes */
+  if (lanes)
+    return (weft_gpu_team){.lanes = lanes, .workgroup = lanes, .subgroups = true, .groups = rows};
   /* With many rows, four units to a lane; with few, all lanes that there is work for. */
   uint64_t each = rows >= FEW_ROWS ? 4 : 1;
   weft_gpu_team team = {.lanes = 8};
@@ -26,13 +29,6 @@ weft_gpu_team weft_gpu_team_for(const weft_gpu_device *gpu, uint64_t rows, uint6
   team.subgroups = gpu->gpu->facts->subgroups && team.lanes == team.workgroup;
   team.groups = (rows * team.lanes + team.workgroup - 1) / team.workgroup;
   return team;
-}
-
-/* For softmax and norms. On a GPU that is a CPU one kernel serves all sizes. */
-static weft_gpu_team team_for_rows(const weft_gpu_device *gpu, uint64_t rows, uint64_t units) {
-  uint32_t lanes = weft_gpu_cpu_lanes(gpu->gpu->facts);
-  if (!lanes) return weft_gpu_team_for(gpu, rows, units);
-  return (weft_gpu_team){.lanes = lanes, .workgroup = lanes, .subgroups = true, .groups = rows};
 }
 
 void weft_gpu_set_team(weft_gpu_build *build, const weft_gpu_team *team, uint32_t slots,
@@ -62,7 +58,7 @@ static weft_status add_rows(const weft_gpu_device *gpu, weft_step *step, weft_ar
   uint32_t unit = quads ? 4 : 1;
   if (!quads) weft_gpu_start_result(step, y, &to);
   uint64_t width, height;
-  weft_gpu_team team = team_for_rows(gpu, shape->outer, shape->n / unit);
+  weft_gpu_team team = weft_gpu_team_for(gpu, shape->outer, shape->n / unit);
   weft_gpu_build build;
   WEFT_TRY(weft_gpu_build_start(&build, gpu, step, arena, "softmax", error));
   weft_gpu_bind_operand(&build, "x", &from, quads, false);
@@ -183,7 +179,7 @@ static void add_norm_params(weft_gpu_build *build, const norm_operands *o, float
 
 static weft_status add_norm(const weft_gpu_device *gpu, weft_step *step, weft_arena *arena,
                             const norm_operands *o, weft_error *error) {
-  weft_gpu_team team = team_for_rows(gpu, o->row_count, o->n / (o->quads ? 4 : 1));
+  weft_gpu_team team = weft_gpu_team_for(gpu, o->row_count, o->n / (o->quads ? 4 : 1));
   uint64_t width, height;
   weft_gpu_build build;
   WEFT_TRY(weft_gpu_build_start(&build, gpu, step, arena, "norm", error));

@@ -325,7 +325,7 @@ static inline bool gpu_matches(weft_dtype dtype, const uint8_t *actual, const ui
   double a = gpu_number(dtype, actual), e = gpu_number(dtype, expected);
   double difference = a < e ? e - a : a - e, size = e < 0 ? -e : e;
   if (e != e || a != a) return e != e && a != a;
-  if (a == e) return true; /* infinities */
+  if (a == e || __builtin_isinf(e)) return a == e; /* infinities */
   if (dtype == WEFT_F16) tolerance.relative += 0x1p-10, tolerance.absolute += 0x1p-24;
   return difference <= tolerance.absolute + tolerance.relative * size;
 }
