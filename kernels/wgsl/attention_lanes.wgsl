@@ -1,43 +1,34 @@
-// attention_lanes.wgsl - attention of many rows with little text, for GPUs that are CPUs (see
-// matmul_lanes.wgsl): a workgroup is one subgroup, and takes ROWS rows of a group. It walks over
-// the keys that they see, four for a lane at a time, with a softmax that goes along. Each lane has
-// the scores of its keys, then SUMS fours of the results of all rows. Rows of q lie in GROUPS
-// registers of PER lanes, and are handed round.
+// attention_lanes.wgsl - attention with little text and without workgroup memory, whose barriers a
+// CPU's compiler takes long for (see matmul_lanes.wgsl): a workgroup is one subgroup, and takes
+// ROWS rows of a group. It walks over the keys that they see, four for a lane at a time, with a
+// softmax that goes along. Each lane has the scores of its keys, then SUMS fours of the results of
+// all rows; lane r has q of row r, and hands it round.
 #include attention_load
 #include attention_store
 
 const LANES = ${LANES}u;
 const KEYS = 4u * LANES;
 
-var<workgroup> shared_q: array<vec4<f32>, ${ROWS}u * D4>;
-var<workgroup> weights: array<f32, ${ROWS}u * KEYS>; // [row][key]; scores at first
-// Each lane's own, [row][lane]:
-var<workgroup> largest: array<f32, ${ROWS}u * LANES>;
-var<workgroup> factors: array<f32, ${ROWS}u * LANES>;
-var<workgroup> totals: array<f32, ${ROWS}u * LANES>;
+// By row. Scores of the lane's keys, LANES apart, then weights; the largest score of all lanes so
+// far, what sums up to now are multiplied by for it, and the lane's sum of weights.
+var<private> weights: array<vec4<f32>, ${ROWS}>;
+var<private> largest: array<f32, ${ROWS}>;
+var<private> factors: array<f32, ${ROWS}>;
+var<private> totals: array<f32, ${ROWS}>;
 
 // From scores to weights, of the lane's keys from `number` on.
-fn weigh(r: u32, lane: u32, number: u32) {
-  let own = r * LANES + lane;
-  let row = shared_rows[r];
-  let before = largest[own];
-  var most = before;
-  for (var i = lane; i < KEYS; i += LANES) {
-    let score = score_of(weights[r * KEYS + i], row, number + i - lane);
-    weights[r * KEYS + i] = score;
-    most = max(most, score);
+fn weigh(r: u32, number: u32) {
+  var own = weights[r];
+  for (var i = 0u; i < 4u; i++) {
+    own[i] = score_of(own[i], shared_rows[r], number + i * LANES);
   }
-  most = subgroupMax(most);
-  let factor = exp(max(before - most, -87.0));
-  var total = totals[own] * factor;
-  for (var i = lane; i < KEYS; i += LANES) {
-    let weight = weight_of(weights[r * KEYS + i], most);
-    weights[r * KEYS + i] = weight;
-    total += weight;
-  }
-  largest[own] = most;
-  factors[own] = factor;
-  totals[own] = total;
+  let most = subgroupMax(max(largest[r], max(max(own.x, own.y), max(own.z, own.w))));
+  let factor = exp(max(largest[r] - most, -87.0));
+  own = weights_of(own, most);
+  weights[r] = own;
+  largest[r] = most;
+  factors[r] = factor;
+  totals[r] = totals[r] * factor + dot(own, vec4<f32>(1.0));
 }
 
 @compute @workgroup_size(LANES) ${SUBGROUP_SIZE_ATTRIBUTE}
@@ -45,17 +36,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     @builtin(subgroup_invocation_id) lane: u32) {
 #include attention_block
   for (var r = 0u; r < ${ROWS}u; r++) {
-    if (r % LANES == lane) {
-      load_row(place, r);
-    }
-    largest[r * LANES + lane] = LEAST;
-    totals[r * LANES + lane] = 0.0;
+    load_row(place, r);
+    largest[r] = LEAST;
+    totals[r] = 0.0;
   }
-  workgroupBarrier();
-  for (var i = lane; i < ${ROWS}u * D4; i += LANES) {
-    shared_q[i] = q_part(i / D4, i % D4);
+  var own_q: array<vec4<f32>, D4>;
+  for (var c = 0u; c < D4; c++) {
+    own_q[c] = q_part(lane % ${ROWS}u, c);
   }
-  workgroupBarrier();
 #for R ROWS
 #for S SUMS
   var sum_${R}_${S} = vec4<f32>(0.0);
@@ -69,49 +57,40 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     var scores_${R} = vec4<f32>(0.0);
 #end
     for (var c = 0u; c < D4; c++) {
-#for G GROUPS
-      let q_${G} = shared_q[(${G}u * ${PER}u + lane % ${PER}u) * D4 + c];
-#end
+      let q = own_q[c];
 #for K 4
       let k_${K} = k_part(k_at${K}, c);
 #end
 #for J 4
       let keys_${J} = vec4<f32>(k_0[${J}], k_1[${J}], k_2[${J}], k_3[${J}]);
 #for R ROWS
-      scores_${R} += subgroupBroadcast(q_${R/PER}[${J}], ${R%PER}u) * keys_${J};
+      scores_${R} += subgroupBroadcast(q[${J}], ${R}u) * keys_${J};
 #end
 #end
     }
 #for R ROWS
-#for K 4
-    weights[${R}u * KEYS + ${K}u * LANES + lane] = scores_${R}[${K}];
-#end
+    weights[${R}] = scores_${R};
 #end
     for (var r = 0u; r < ${ROWS}u; r++) {
-      weigh(r, lane, first + lane);
+      weigh(r, first + lane);
     }
-    workgroupBarrier();
 #for R ROWS
-    let factor_${R} = factors[${R}u * LANES + lane];
+    let factor_${R} = factors[${R}];
 #for S SUMS
     sum_${R}_${S} *= factor_${R};
 #end
 #end
     for (var n = 0u; n < min(KEYS, seen.y - first); n++) {
-#for G GROUPS
-      let weight_${G} = weights[(${G}u * ${PER}u + lane % ${PER}u) * KEYS + n];
-#end
 #for S SUMS
       let v_${S} = v_part(start_v + (first + n) * params.v_row, min(lane + ${S}u * LANES, E4 - 1u));
 #end
 #for R ROWS
-      let w_${R} = subgroupBroadcast(weight_${R/PER}, ${R%PER}u);
+      let w_${R} = subgroupShuffle(weights[${R}][n / LANES], n % LANES);
 #for S SUMS
       sum_${R}_${S} += w_${R} * v_${S};
 #end
 #end
     }
-    workgroupBarrier();
   }
 
   var sums: array<vec4<f32>, ${ROWS} * ${SUMS}>;
@@ -121,13 +100,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
 #end
 #end
   for (var r = 0u; r < ${ROWS}u; r++) {
-    let own = r * LANES + lane;
-    let total = subgroupAdd(totals[own]);
+    let total = subgroupAdd(totals[r]);
     for (var s = 0u; s < ${SUMS}u; s++) {
       let part = lane + s * LANES;
       if (place.row + r < place.rows && part < E4) {
         store_row(place.batch, place.group, place.row + r, part, sums[r * ${SUMS}u + s],
-          largest[own], total);
+          largest[r], total);
       }
     }
   }

@@ -1,12 +1,21 @@
 // attention_load.wgsl - reads rows of q, k and v, and turns products into scores. ROTARY: q is
-// turned as it is read.
+// turned as it is read. ALONE: each invocation loads the rows that it reads itself.
 #include attention_common
 #if ROTARY
 #include attention_turn
+#if ALONE
+var<private> shared_angles: array<u32, ${ROWS}>;
+#else
 var<workgroup> shared_angles: array<u32, ${ROWS}>;
 #end
+#end
 
-var<workgroup> shared_rows: array<vec4<u32>, ${ROWS}>; // row_of
+// By row: row_of.
+#if ALONE
+var<private> shared_rows: array<vec4<u32>, ${ROWS}>;
+#else
+var<workgroup> shared_rows: array<vec4<u32>, ${ROWS}>;
+#end
 fn load_row(place: Place, row: u32) {
   shared_rows[row] = row_of(place, place.row + row);
 #if ROTARY

@@ -317,7 +317,8 @@ static weft_status prepare_many(const problem *p, weft_error *error) {
   weft_shader_set(&build.shader, "SUMS", t->sums);
   if (t->lanes) {
     weft_shader_set(&build.shader, "LANES", t->lanes);
-    weft_gpu_hand_round(&build.shader, p->facts, t->rows);
+    weft_shader_set(&build.shader, "ALONE", 1);
+    weft_gpu_fix_lanes(&build.shader, p->facts);
   } else {
     set_tile(p, t, &build.shader);
   }

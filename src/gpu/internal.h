@@ -108,8 +108,6 @@ uint32_t weft_gpu_lanes(const weft_gpu_facts *facts);
 uint32_t weft_gpu_cpu_lanes(const weft_gpu_facts *facts);
 /* The shader counts on subgroups of weft_gpu_lanes. */
 void weft_gpu_fix_lanes(weft_shader *shader, const weft_gpu_facts *facts);
-/* The same; PER of `rows` lie in the lanes of a subgroup, in each of GROUPS registers. */
-void weft_gpu_hand_round(weft_shader *shader, const weft_gpu_facts *facts, uint32_t rows);
 /* Element 0 of a device array in its memory, in elements. */
 static inline uint32_t weft_gpu_offset(const weft_array *array) {
   return (uint32_t)(array->offset / weft_dtype_size(array->dtype));

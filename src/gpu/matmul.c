@@ -374,11 +374,16 @@ static uint64_t set_matrix(weft_shader *shader, const matmul *job) {
 }
 
 static void set_lanes(weft_shader *shader, const matmul *job) {
+  const weft_gpu_facts *facts = job->gpu->gpu->facts;
+  uint32_t lanes = weft_gpu_lanes(facts), rows = job->variant.rows;
+  uint32_t per = lanes < rows ? lanes : rows; /* rows of A that the lanes read at once */
   uint32_t unit = job->transposed ? 4 : 1;
   if (job->packed) unit = weft_gpu_per_word(&job->format);
   weft_shader_set(shader, "UNIT", unit);
   weft_shader_set(shader, "STEPS", job->packed && job->format.bits < 16 ? 1 : unit);
-  weft_gpu_hand_round(shader, job->gpu->gpu->facts, job->variant.rows);
+  weft_shader_set(shader, "PER", per);
+  weft_shader_set(shader, "GROUPS", rows / per);
+  weft_gpu_fix_lanes(shader, facts);
 }
 
 /* Whether the expression is so long that a copy of it for each of a lane's results would take long

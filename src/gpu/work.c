@@ -78,10 +78,3 @@ void weft_gpu_fix_lanes(weft_shader *shader, const weft_gpu_facts *facts) {
   shader->subgroups = true;
   if (facts->subgroup_min != facts->subgroup_max) shader->subgroup_size = weft_gpu_lanes(facts);
 }
-
-void weft_gpu_hand_round(weft_shader *shader, const weft_gpu_facts *facts, uint32_t rows) {
-  uint32_t lanes = weft_gpu_lanes(facts), per = lanes < rows ? lanes : rows;
-  weft_shader_set(shader, "PER", per);
-  weft_shader_set(shader, "GROUPS", rows / per);
-  weft_gpu_fix_lanes(shader, facts);
-}
