@@ -33,5 +33,6 @@ export async function additions(url: URL, signal: AbortSignal): Promise<string> 
     signal,
     onProgress: ({ stage, done, total }) => console.log(stage, done / total),
   });
+  env.webgpu.tuning = [session.tuning];
   return `${session.runtime.tier} ${session.runtime.peakBytes} ${session.dump("plan")}`;
 }

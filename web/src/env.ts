@@ -6,6 +6,15 @@ import { env } from "onnxruntime-common";
 
 export { env };
 
+declare module "onnxruntime-common" {
+  namespace Env {
+    interface WebGpuFlags {
+      /** Weft: texts of `session.tuning`, each for one kind of GPU; those for others do no harm. */
+      tuning?: string | readonly string[];
+    }
+  }
+}
+
 export const version = "0.1.0";
 Object.defineProperty(env.versions, "weft", { value: version, enumerable: true });
 

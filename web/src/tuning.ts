@@ -71,7 +71,7 @@ function read(core: Core, gpu: CoreGpu, text: string): void {
 }
 
 async function restore(core: Core, gpu: CoreGpu): Promise<void> {
-  const { tuning = [] } = env.webgpu as { tuning?: string | readonly string[] };
+  const { tuning = [] } = env.webgpu;
   const kept = await keptText(headOf(tuningOf(core, gpu)));
   if (core.trap) return;
   for (const text of [tuning, kept ?? []].flat()) read(core, gpu, text);
