@@ -399,6 +399,7 @@ static const weft_gpu_facts plain_facts = {
 };
 
 static const weft_gpu_driver functions = {
+    .compiles_aside = true,
     .buffer_open = null_buffer_open,
     .buffer_close = null_buffer_close,
     .write = null_write,

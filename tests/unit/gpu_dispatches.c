@@ -1,5 +1,6 @@
 /* Test of how many dispatches a token takes on a GPU: a decoder as onnxruntime-genai's builder
  * writes it, on the null driver, with few layers and with two more. */
+#include "run/session.h"
 #include "tests/gpu/gpu_session.h"
 
 /* Of a layer and token: q, k and v; attention; its projection; gate and up; down. WebGPU has no
@@ -216,7 +217,21 @@ static void test_rewrite_off(void) {
   CHECK_INT(dispatches_of_a_layer(5, "fuse_cached"), DISPATCHES_OF_A_LAYER + 4);
 }
 
+/* The kernels of a text are asked for while weights are packed: for the layouts that these get. */
+static void test_kernels_are_foreseen(void) {
+  llama m;
+  open_llama(&m, 2, NULL);
+  uint64_t kernels = m.counts.pipelines;
+  CHECK(kernels > 5);
+  (void)step(&m, WEFT_LONG_EXTENT);
+  CHECK_INT(m.counts.pipelines, kernels);
+  (void)step(&m, 1);
+  CHECK(m.counts.pipelines > kernels); /* gemv */
+  close_llama(&m);
+}
+
 int main(void) {
+  CHECK_RUN(test_kernels_are_foreseen);
   CHECK_RUN(test_of_a_token);
   CHECK_RUN(test_of_a_long_past);
   CHECK_RUN(test_rewrite_off);
