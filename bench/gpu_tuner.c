@@ -4,7 +4,7 @@
  * `full`, with that. It says how long compiling, tuning and a start from kept text take.
  *
  *     build/native/tests/bench_gpu_tuner [ADAPTER]                                    natively
- *     build/lavapipe/node tests/gpu/run-wasm.mjs build/wasm-b/tests/bench_gpu_tuner   on Dawn
+ *     build/lavapipe/node tests/gpu/run-wasm.mjs build/wasm-b/tests/bench_gpu_tuner.wasm   on Dawn
  *
  * WEFT_GPU_SHAPES=HEAD takes only shapes whose names begin so. Where the GPU is a CPU, the
  * figures want a quiet machine. */
@@ -347,7 +347,7 @@ int main(int argc, char **argv) {
   uint32_t count = 0;
   uint64_t compiled = 0;
   double sums[SUMS] = {0}, worst[SUMS] = {0};
-  if (!gpu_open(g, gpu_adapter(argc, argv), &gpu_variants[1])) return check_result();
+  if (!gpu_open(g, gpu_adapter(argc, argv), &gpu_variants[GPU_VARIANTS - 1])) return check_result();
   for (uint32_t i = 0; i < SHAPES; i++)
     if (is_wanted(&shapes[i])) compiled += compile_all(g, &shapes[i], &list[count++]);
   check_print("compiled in %u ms; measuring\n", (unsigned)(compiled / 1000000));

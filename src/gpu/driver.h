@@ -43,9 +43,10 @@ typedef struct weft_gpu_facts {
   bool subgroup_size;     /* enable subgroup_size_control */
   bool dot8;              /* dot4I8Packed, dot4U8Packed */
   bool timestamps;        /* timestamp-query */
-  /* For comparisons: kernels with swizzled workgroup memory are left out; those without are, where
-   * there is one with it. */
-  bool no_swizzle, no_linear;
+  /* For comparisons. Products whose tiles lie swizzled in workgroup memory are left out; those
+   * whose tiles do not, where there is one whose do; tiles of both kinds, where subgroups can hand
+   * elements round instead. */
+  bool no_swizzle, no_linear, no_tiles;
   weft_gpu_matrix_syntax matrix_syntax;
   weft_gpu_matrix matrices[8];
   uint32_t matrix_count;

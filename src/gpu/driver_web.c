@@ -148,6 +148,7 @@ enum {
   FACT_BINDING_BYTES,
   FACT_SWIZZLE,
   FACT_LINEAR,
+  FACT_TILES,
   FACT_MATRIX_COUNT,
   FACT_MATRICES,
   MATRICES_MAX = sizeof((weft_gpu_facts *)0)->matrices / sizeof(weft_gpu_matrix),
@@ -185,6 +186,7 @@ static weft_gpu_facts facts_of(uint32_t handle) {
       .binding_bytes = (uint64_t)values[FACT_BINDING_BYTES],
       .no_swizzle = values[FACT_SWIZZLE] == 0,
       .no_linear = values[FACT_LINEAR] == 0,
+      .no_tiles = values[FACT_TILES] == 0,
       .matrix_count = (uint32_t)values[FACT_MATRIX_COUNT],
   };
   for (uint32_t i = 0; i < facts.matrix_count; i++) {

@@ -106,7 +106,7 @@ static double tile_cost(const weft_gpu_facts *facts, const weft_matmul_shape *sh
   double lane = step * (double)shape->k / v->splits;
   double waves = groups * threads / lanes_of(facts);
   double cost = lane * (waves > 1 ? waves : 1);
-  if (!v->swizzle && facts->no_linear) cost *= LEFT_OUT;
+  if ((!v->swizzle && facts->no_linear) || facts->no_tiles) cost *= LEFT_OUT;
   if (rows * quads > makers[maker_of(facts)].sums) cost *= 2; /* and takes long to compile */
   return v->splits > 1 ? cost + 600 : cost;
 }
@@ -119,6 +119,8 @@ static const weft_matmul_variant handed[] = {
     {WEFT_MATMUL_LANES, 16, 1, 8, 2, 1, 64, .splits = 1},
     {WEFT_MATMUL_LANES, 16, 1, 16, 1, 1, 64, .splits = 1},
     {WEFT_MATMUL_LANES, 16, 1, 16, 2, 1, 64, .splits = 1},
+    {WEFT_MATMUL_LANES, 64, 1, 8, 1, 1, 64, .splits = 1}, /* subgroups of 32 and 64 */
+    {WEFT_MATMUL_LANES, 64, 1, 16, 1, 1, 64, .splits = 1},
 };
 
 static bool fits_lanes(const weft_gpu_facts *facts, const weft_matmul_shape *shape,

@@ -19,6 +19,7 @@ static void add_features(weft_text *text, const weft_gpu_facts *facts) {
   if (facts->timestamps) weft_text_add(text, ", timestamps");
   if (facts->no_swizzle) weft_text_add(text, ", nothing swizzled");
   if (facts->no_linear) weft_text_add(text, ", all swizzled");
+  if (facts->no_tiles) weft_text_add(text, ", no tiles");
 }
 
 void weft_gpu_describe(weft_gpu *gpu) {

@@ -73,9 +73,9 @@ static void write_head(const weft_gpu *gpu, weft_text *text) {
   const weft_gpu_facts *f = gpu->facts;
   weft_text_add(text, "weft-tuning 1 %s|%s|%s|%s|", f->vendor, f->architecture, f->device,
                 f->description);
-  weft_text_add(text, "%d%d%d%d%d%d%d|%u-%u|%u|%u|%s\n", f->f16, f->subgroups, f->subgroup_size,
-                f->dot8, (int)f->matrix_syntax, f->no_swizzle, f->no_linear, f->subgroup_min,
-                f->subgroup_max, f->workgroup_storage, f->workgroup_invocations,
+  weft_text_add(text, "%d%d%d%d%d%d%d%d|%u-%u|%u|%u|%s\n", f->f16, f->subgroups, f->subgroup_size,
+                f->dot8, (int)f->matrix_syntax, f->no_swizzle, f->no_linear, f->no_tiles,
+                f->subgroup_min, f->subgroup_max, f->workgroup_storage, f->workgroup_invocations,
                 weft_wgsl_version());
 }
 

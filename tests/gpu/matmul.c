@@ -397,7 +397,7 @@ static bool is_all(const weft_matmul_variant *variants, uint32_t count, bool swi
   return all;
 }
 
-/* Comparisons ask for one of the layouts of workgroup memory. */
+/* Comparisons ask for one of the layouts of workgroup memory, or for none of it. */
 static void test_layouts(gpu_bench *g) {
   static const weft_matmul_shape shapes[] = {
       {.m = 512, .n = 512, .k = 512, .batches = 1, .bits = 32},
@@ -412,6 +412,11 @@ static void test_layouts(gpu_bench *g) {
     CHECK(is_all(variants, weft_matmul_variants(&facts, &shapes[i], variants), true));
     facts.no_swizzle = true;
     CHECK(is_all(variants, weft_matmul_variants(&facts, &shapes[i], variants), false));
+    facts.no_linear = false;
+    facts.no_tiles = true;
+    (void)weft_matmul_variants(&facts, &shapes[i], variants);
+    bool lanes = facts.subgroups && weft_gpu_lanes(&facts) && !shapes[i].rounded;
+    CHECK_INT(variants[0].kind, lanes ? WEFT_MATMUL_LANES : WEFT_MATMUL_TILES);
   }
 }
 

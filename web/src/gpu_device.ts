@@ -12,14 +12,15 @@ export interface GpuFacts {
 /** What a session can be told to do without, and the facts that are 0 then, by their place. */
 const removable = {
   "shader-f16": [1],
-  subgroups: [2, 3, 6, 21],
+  subgroups: [2, 3, 6, 22],
   "subgroup-size-control": [3],
   "packed-dot": [4],
-  "subgroup-matrix": [6, 21],
+  "subgroup-matrix": [6, 22],
   immediates: [9],
-  /** Layouts of workgroup memory. */
+  /** Layouts of products' tiles in workgroup memory; the tiles. */
   swizzle: [19],
   linear: [20],
+  tiles: [21],
 };
 export type GpuFeature = keyof typeof removable;
 
@@ -142,8 +143,7 @@ export async function describeDevice(
     limits.maxStorageBuffersPerShaderStage,
     inSixteens(limits.maxBufferSize),
     inSixteens(limits.maxStorageBufferBindingSize),
-    true, // both layouts of workgroup memory: swizzled and linear
-    true,
+    ...[true, true, true], // both layouts of tiles, and tiles
     matrices.length,
   ];
   for (const { componentType, resultComponentType, M, N, K } of matrices)

@@ -24,7 +24,7 @@ for (const [chart, rows] of Object.entries(bench.products))
       const count = chart === "vector" ? 1 : products.rows;
       const session = await InferenceSession.create(
         productChain(weights, count, widths),
-        bench.onGpu(uses),
+        bench.onGpu({ uses, kernel }),
       );
       const type = weights === "f16" ? "float16" : "float32";
       const some = x.slice(0, count * widths[0]);

@@ -77,9 +77,11 @@ export const products = {
   matrix: [
     { name: "f32", weights: "f32", uses: [] },
     { name: "f32, swizzled", weights: "f32", uses: ["swizzle"] },
+    { name: "f32, subgroups", weights: "f32", uses: ["subgroups"], kernel: "matmul_lanes" },
     { name: "f32, subgroup matrix", weights: "f32", uses: MATRICES, kernel: "matmul_matrix" },
     { name: "f16", weights: "f16", uses: ["shader-f16"] },
     { name: "f16, swizzled", weights: "f16", uses: ["shader-f16", "swizzle"] },
+    { name: "f16, subgroups", weights: "f16", uses: ["subgroups"], kernel: "matmul_lanes" },
     {
       name: "f16, subgroup matrix",
       weights: "f16",
@@ -87,6 +89,7 @@ export const products = {
       kernel: "matmul_matrix",
     },
     { name: "int8", weights: "int8", uses: [] },
+    { name: "int8, subgroups", weights: "int8", uses: ["subgroups"], kernel: "matmul_lanes" },
     { name: "int8, packed dot", weights: "int8", uses: ["packed-dot"], kernel: "matmul_rows" },
   ],
   vector: [
@@ -95,13 +98,8 @@ export const products = {
     { name: "f16", weights: "f16", uses: [] },
     { name: "f16, subgroups", weights: "f16", uses: ["subgroups"] },
     { name: "int8", weights: "int8", uses: [] },
-    { name: "int8, packed dot", weights: "int8", uses: ["packed-dot"], kernel: "matmul_rows" },
-    {
-      name: "int8, packed dot, subgroups",
-      weights: "int8",
-      uses: ["packed-dot", "subgroups"],
-      kernel: "matmul_rows",
-    },
+    { name: "int8, packed dot", weights: "int8", uses: ["packed-dot"] },
+    { name: "int8, packed dot, subgroups", weights: "int8", uses: ["packed-dot", "subgroups"] },
   ],
 };
 
@@ -224,13 +222,19 @@ async function countFor(device, run, budget) {
 }
 
 /** Session options for what a row uses. */
-export const onGpu = (uses) => ({
-  executionProviders: [{ name: "webgpu", without: without(uses) }],
+export const onGpu = (row) => ({
+  executionProviders: [{ name: "webgpu", without: without(row) }],
+  activations: row.uses.includes("packed-dot") ? "int8" : "auto",
 });
-/** Where a row is about swizzled workgroup memory, the other layout is what it does without. */
-function without(uses) {
+/**
+ * Where a row is about swizzled tiles, those of the other layout are what it does without; where it
+ * is about subgroups, all tiles.
+ */
+function without({ uses, kernel }) {
   const removed = removable.filter((feature) => !uses.includes(feature));
-  return uses.includes("swizzle") ? [...removed, "linear"] : removed;
+  if (uses.includes("swizzle")) removed.push("linear");
+  if (kernel === "matmul_lanes") removed.push("tiles");
+  return removed;
 }
 
 // ---- products -----------------------------------------------------------------------------------
@@ -278,7 +282,7 @@ async function openProduct(context, row, kernel, first) {
   const dims = [rows, width];
   const type = row.weights === "f16" ? "float16" : "float32";
   const bytes = productChain(row.weights, rows, new Array(layers + 1).fill(width));
-  const session = await InferenceSession.create(bytes, onGpu(row.uses));
+  const session = await InferenceSession.create(bytes, onGpu(row));
   const numbers = randomNumbers(rows * width, 1000);
   const data = type === "float16" ? toHalves(numbers) : numbers;
   const buffers = [bufferOf(device, data), bufferOf(device, data)];
@@ -337,7 +341,7 @@ class Decoder {
     made.#Tensor = Tensor;
     made.#type = row.weights === "f16" ? "float16" : "float32";
     made.#sizes = sizes;
-    const options = { ...onGpu(row.uses), preferredOutputLocation: "gpu-buffer" };
+    const options = { ...onGpu(row), preferredOutputLocation: "gpu-buffer" };
     const bytes = decoder(made.#type, sizes, sequence);
     made.#session = await InferenceSession.create(bytes, options);
     return made;
@@ -459,7 +463,7 @@ async function measureEncoder(context, id, title) {
   const chart = { id, title, unit: "texts/s", shape: sizes, model: model ?? null };
   const sessions = {};
   const sessionOf = (place, uses) => {
-    const options = place === "GPU" ? onGpu(uses) : { executionProviders: ["wasm"] };
+    const options = place === "GPU" ? onGpu({ uses }) : { executionProviders: ["wasm"] };
     sessions[place] ??= InferenceSession.create(model ?? encoder(sizes), options);
     return sessions[place];
   };
