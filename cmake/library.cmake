@@ -7,10 +7,13 @@ list(TRANSFORM folders REPLACE "(.+)" "src/\\1/*.c" OUTPUT_VARIABLE patterns)
 file(GLOB sources CONFIGURE_DEPENDS ${patterns})
 if(WEFT_WASM_TIER)
   list(FILTER sources EXCLUDE REGEX "(host_native|driver_native(_work)?|driver_none)\\.c$")
-  # A page downloads all of it, and waits only for what runs per element.
+  # A page downloads all of it, and waits only for what runs per element or per step; models are
+  # read and rewritten once.
   set(cold ${sources})
   list(FILTER cold EXCLUDE REGEX "src/(cpu|llm)/")
   set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS -Os)
+  list(FILTER cold INCLUDE REGEX "src/(format|opt)/")
+  set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS -Oz)
 else()
   list(FILTER sources EXCLUDE REGEX "(host_wasm|driver_web|base/memory)\\.c$")
   include(cmake/webgpu.cmake)
