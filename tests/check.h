@@ -89,6 +89,16 @@ static inline int check_result(void) {
   return check_failures == 0 ? 0 : 1;
 }
 
+/* The nearest f16. NaN becomes infinity. */
+static inline uint16_t check_f16(float value) {
+  float scaled = value * 0x1p-112f; /* the difference of the exponents */
+  uint32_t bits;
+  memcpy(&bits, &scaled, sizeof bits);
+  uint32_t size = bits & 0x7fffffffu;
+  size = (size + 0xfffu + (size >> 13 & 1u)) >> 13;
+  return (uint16_t)((bits >> 16 & 0x8000u) | (size < 0x7c00u ? size : 0x7c00u));
+}
+
 /* Numbers that look random and are the same on every machine (xorshift64*). `state` is not 0. */
 static inline uint64_t check_random(uint64_t *state) {
   *state ^= *state >> 12;

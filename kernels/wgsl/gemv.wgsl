@@ -4,9 +4,10 @@
 // lanes' sums meet in workgroup memory, with SUBGROUPS by shuffles first.
 //
 // NORM: a is an RMS norm, x / sqrt(mean x^2 + epsilon) weight: x is bound, and each workgroup finds
-// the roots for itself. HALF: the norm's results are f16. STAGED: so many vec4s of each row, of the
+// the roots for itself. STAGED: so many vec4s of each row, of the
 // norm's results, lie in workgroup memory.
 // PAIR: a second product, with the words c, which is an input of the expression.
+// HALF: the results of norm and second product are f16.
 // ROUNDED is 2: each workgroup rounds the rows to 8 bits itself.
 
 #include matmul_params
@@ -26,6 +27,14 @@ var<workgroup> sums: array<vec4<f32>, ${PRODUCTS} * ${WX} * ${SLICES} * ${ROWS}>
 #if NORM
 var<workgroup> squares: array<f32, ${WX} * ${SLICES} * ${ROWS}>;
 #end
+
+fn as_stored(v: vec4<f32>) -> vec4<f32> {
+#if HALF
+  return vec4<f32>(unpack2x16float(pack2x16float(v.xy)), unpack2x16float(pack2x16float(v.zw)));
+#else
+  return v;
+#end
+}
 
 #if PAIR
 fn pair_words(base: u32, quad: u32, word: u32) -> vec4<u32> {
@@ -68,14 +77,12 @@ fn load_row(row: u32, k: u32) -> vec4<f32> {
 
 // Four numbers of a row of a from k on.
 fn load(row: u32, k: u32) -> vec4<f32> {
-  var v = load_row(row, k);
+  let v = load_row(row, k);
 #if NORM
-  v = v * factors[row] * norm4(params.norm_start + min(k, params.k - 4u) / 4u);
-#if HALF
-  v = vec4<f32>(unpack2x16float(pack2x16float(v.xy)), unpack2x16float(pack2x16float(v.zw)));
-#end
-#end
+  return as_stored(v * factors[row] * norm4(params.norm_start + min(k, params.k - 4u) / 4u));
+#else
   return v;
+#end
 }
 
 #if NORM
@@ -370,7 +377,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #else
       write_quad(product0,
 #if PAIR
-                 product1,
+                 as_stored(product1),
 #end
                  batch, row, column
 #for j EXTRAS

@@ -310,7 +310,6 @@ static void bind_norm(weft_gpu_build *build, const matmul *job) {
   const weft_array *scale = job->norm->inputs[1];
   bind_quads(build, "norm", scale, true, false);
   weft_shader_set(&build->shader, "NORM", 1);
-  weft_shader_set(&build->shader, "HALF", job->a->dtype == WEFT_F16);
   weft_shader_set(&build->shader, "STAGED", job->rounded ? 0 : (uint32_t)job->k / 4);
   weft_gpu_param(build, weft_gpu_offset(scale) / 4);
   weft_gpu_param_float(build, job->norm->node->attributes.norm.epsilon);
@@ -406,6 +405,7 @@ static uint64_t set_variant(weft_gpu_build *build, const matmul *job) {
     weft_shader_set(shader, "SUBGROUPS", v->subgroups);
     weft_shader_set(shader, "PRODUCTS", job->pair ? 2 : 1);
     weft_shader_set(shader, "PAIR", job->pair != NULL);
+    weft_shader_set(shader, "HALF", job->a->dtype == WEFT_F16);
     shader->subgroups = v->subgroups;
     return divide_up(job->n, 4u * v->wx) * job->batches;
   }

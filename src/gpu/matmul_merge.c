@@ -105,7 +105,7 @@ static bool merges_product(const weft_gpu_device *gpu, const weft_step *pair, co
                            uint32_t input) {
   const weft_array *b = pair->inputs[1], *c = into->inputs[1], *product = into->inputs[input];
   if (pair->node->attributes.matmul.expr.code_count > 0 || pair->inputs[0] != into->inputs[0] ||
-      b->layout != c->layout || !same_shape(b, c) || pair->outputs[0]->dtype != WEFT_F32 ||
+      b->layout != c->layout || !same_shape(b, c) ||
       pair->node->attributes.matmul.int8_rows != into->node->attributes.matmul.int8_rows)
     return false;
   if (!weft_array_is_dense(product) || !same_shape(product, into->outputs[0])) return false;

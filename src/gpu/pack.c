@@ -145,24 +145,6 @@ static weft_status choose_format(packing *job, const weft_weight_list *weight) {
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
-static float float_of(weft_dtype dtype, const uint8_t *from) {
-  uint32_t bits;
-  uint16_t half;
-  float value;
-  if (dtype == WEFT_F32) {
-    memcpy(&value, from, sizeof value);
-    return value;
-  }
-  memcpy(&half, from, sizeof half);
-  bits = (uint32_t)half << 16;
-  if (dtype == WEFT_F16) { /* the exponent moves by 112, by a product that subnormals survive */
-    bits = (half & 0x8000u) << 16 | (half & 0x7fffu) << 13;
-    if ((half & 0x7c00u) == 0x7c00u) bits |= 0x7f800000u;
-  }
-  memcpy(&value, &bits, sizeof value);
-  return dtype == WEFT_F16 && (half & 0x7c00u) != 0x7c00u ? value * 0x1p112f : value;
-}
-
 static void put_float(uint8_t *to, uint64_t index, float value) {
   memcpy(to + index * sizeof value, &value, sizeof value);
 }
@@ -177,7 +159,7 @@ static void put_scales(packing *job, uint64_t column, uint64_t at) {
     if (job->format.f16_scales)
       memcpy(job->scales + index * 2, job->raw + b * 2, 2);
     else
-      put_float(job->scales, index, float_of(dtype, job->raw + b * size));
+      put_float(job->scales, index, weft_float_at(dtype, job->raw + b * size));
   }
 }
 
@@ -190,7 +172,7 @@ static void put_zeros(packing *job, uint64_t column, uint64_t at) {
   for (uint64_t b = 0; b < job->places.blocks; b++) {
     uint64_t index = at + b * COLUMNS;
     if (zeros->value && weft_dtype_is_float(dtype)) {
-      float zero = float_of(dtype, job->raw + b * size);
+      float zero = weft_float_at(dtype, job->raw + b * size);
       put_float(job->zeros, index, zero + (float)shift_of(job));
       continue;
     }

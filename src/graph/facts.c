@@ -34,6 +34,24 @@ bool weft_dtype_is_integer(weft_dtype dtype) {
   return dtype >= 0 && dtype < 32 && (integers >> dtype & 1u);
 }
 
+float weft_float_at(weft_dtype dtype, const void *from) {
+  uint32_t bits;
+  uint16_t half;
+  float value;
+  if (dtype == WEFT_F32) {
+    memcpy(&value, from, sizeof value);
+    return value;
+  }
+  memcpy(&half, from, sizeof half);
+  bits = (uint32_t)half << 16;
+  if (dtype == WEFT_F16) { /* the exponent moves by 112, by a product that subnormals survive */
+    bits = (half & 0x8000u) << 16 | (half & 0x7fffu) << 13;
+    if ((half & 0x7c00u) == 0x7c00u) bits |= 0x7f800000u;
+  }
+  memcpy(&value, &bits, sizeof value);
+  return dtype == WEFT_F16 && (half & 0x7c00u) != 0x7c00u ? value * 0x1p112f : value;
+}
+
 bool weft_shape_is_fixed(const weft_shape *shape) {
   for (int32_t i = 0; i < shape->rank; i++) {
     if (shape->dims[i] < 0) return false;

@@ -354,6 +354,8 @@ weft_value_id weft_cache_past(const weft_graph *graph, weft_value_id present);
 
 bool weft_dtype_is_float(weft_dtype dtype);
 bool weft_dtype_is_integer(weft_dtype dtype); /* bool is none */
+/* An f32, f16 or bf16 in memory. */
+float weft_float_at(weft_dtype dtype, const void *from);
 
 bool weft_shape_is_fixed(const weft_shape *shape); /* rank known, no symbols */
 /* Product of fixed dims, checked against WEFT_MAX_ELEMENTS. */

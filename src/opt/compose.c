@@ -1,6 +1,8 @@
 /* compose.c - see compose.h. */
 #include "opt/compose.h"
 
+#include "opt/match.h"
+
 void weft_compose_start(weft_composer *composer, const weft_graph *graph) {
   *composer = (weft_composer){.graph = graph};
 }
@@ -28,19 +30,16 @@ static uint32_t add_instruction(weft_composer *composer, const weft_instruction 
 }
 
 /* A constant's only element as an immediate; false for types that have none. */
-static bool read_immediate(const weft_value *value, weft_instruction *out) {
+static bool read_immediate(const weft_composer *composer, weft_value_id id, weft_instruction *out) {
+  const weft_value *value = &composer->graph->values[id];
   uint64_t elements;
   size_t size = weft_dtype_size(value->dtype);
   *out = (weft_instruction){.op = WEFT_EXPR_CONSTANT, .dtype = (uint8_t)value->dtype};
   if (value->kind != WEFT_VALUE_CONSTANT || !value->data || !weft_shape_is_fixed(&value->shape))
     return false;
   if (weft_shape_elements(&value->shape, &elements, NULL) != WEFT_OK || elements != 1) return false;
-  if (value->dtype == WEFT_F32) {
-    float number;
-    if (weft_buffer_read(value->data, 0, size, &number, NULL) != WEFT_OK) return false;
-    out->immediate.f = (double)number;
-    return true;
-  }
+  if (weft_match_is_float(value->dtype))
+    return weft_match_scalar(composer->graph, id, &out->immediate.f);
   if (value->dtype != WEFT_I64 && value->dtype != WEFT_I32 && value->dtype != WEFT_BOOL)
     return false;
   uint64_t bits = 0;
@@ -52,7 +51,7 @@ static bool read_immediate(const weft_value *value, weft_instruction *out) {
 uint32_t weft_compose_value(weft_composer *composer, weft_value_id id, int32_t rank_max) {
   const weft_value *value = &composer->graph->values[id];
   weft_instruction immediate;
-  if (value->shape.rank <= rank_max && read_immediate(value, &immediate)) {
+  if (value->shape.rank <= rank_max && read_immediate(composer, id, &immediate)) {
     return add_instruction(composer, &immediate);
   }
   return weft_compose_input(composer, id, value->dtype);

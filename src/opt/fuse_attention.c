@@ -3,8 +3,9 @@
  *   softmax(q k^T * scale + mask) v        q [B,H,S,D], k^T [B,H,D,T], v [B,H,T,E]
  *
  * with the scale as a multiplication or division of the product or of q or k^T, and the mask
- * optional, or as Where(allowed, scores, lowest). A transpose of the result to [B,S,H,E] is taken
- * in too, and heads of k and v that were repeated for several of q are taken once. */
+ * optional, or as Where(allowed, scores, lowest); in f16 the softmax may be in f32, between casts.
+ * A transpose of the result to [B,S,H,E] is taken in too, and heads of k and v that were repeated
+ * for several of q are taken once. */
 #include "opt/match.h"
 #include "opt/opt.h"
 #include "opt/placing.h"
@@ -77,8 +78,8 @@ static bool match_masked(const weft_graph *graph, weft_value_id value, attention
   return false;
 }
 
-static bool is_rank_4_f32(const weft_graph *graph, weft_value_id value) {
-  return graph->values[value].shape.rank == 4 && graph->values[value].dtype == WEFT_F32;
+static bool is_rank_4(const weft_graph *graph, weft_value_id value, weft_dtype dtype) {
+  return graph->values[value].shape.rank == 4 && graph->values[value].dtype == dtype;
 }
 
 /* Each dimension of the mask is 1 or the scores'. */
@@ -158,18 +159,22 @@ static bool same_heads(const weft_graph *graph, const attention_match *match) {
 static bool match_attention(const fusion *fuse, const weft_node *node, attention_match *match) {
   const weft_graph *graph = fuse->graph;
   if (node->removed || !match_product(graph, node->outputs[0])) return false;
-  const weft_node *softmax = weft_match_producer(graph, node->inputs[0]);
+  weft_dtype dtype = graph->values[node->outputs[0]].dtype;
+  weft_value_id shares = weft_match_uncast(graph, node->inputs[0]);
+  const weft_node *softmax = weft_match_producer(graph, shares);
   if (!softmax || softmax->op != WEFT_OP_SOFTMAX || softmax->attributes.softmax.log) return false;
-  if (weft_use_count(&fuse->users, softmax->outputs[0]) != 1) return false;
+  if (weft_use_count(&fuse->users, shares) != 1 ||
+      weft_use_count(&fuse->users, node->inputs[0]) != 1)
+    return false;
   const weft_shape *scores = &graph->values[softmax->inputs[0]].shape;
   int32_t axis = softmax->attributes.softmax.axis;
   if (scores->rank != 4 || (axis != -1 && axis != 3)) return false;
   match->v = node->inputs[1];
-  if (!match_masked(graph, softmax->inputs[0], match)) return false;
+  if (!match_masked(graph, weft_match_uncast(graph, softmax->inputs[0]), match)) return false;
   bool good = weft_shape_equal(&graph->values[match->product].shape, scores) &&
-              is_rank_4_f32(graph, match->q) && is_rank_4_f32(graph, match->k_transposed) &&
-              is_rank_4_f32(graph, match->v) && same_heads(graph, match) &&
-              mask_fits(graph, match->mask, WEFT_F32, scores) &&
+              weft_match_is_float(dtype) && is_rank_4(graph, match->q, dtype) &&
+              is_rank_4(graph, match->k_transposed, dtype) && is_rank_4(graph, match->v, dtype) &&
+              same_heads(graph, match) && mask_fits(graph, match->mask, dtype, scores) &&
               mask_fits(graph, match->allowed, WEFT_BOOL, scores);
   if (!good) return false;
   find_k(graph, match);
@@ -191,10 +196,12 @@ static weft_status add_mask(fusion *fuse, const attention_match *match, weft_nod
   weft_arena *arena = &fuse->graph->arena;
   weft_instruction *code = WEFT_ARENA_ARRAY(arena, weft_instruction, 3);
   if (!code) return weft_arena_fail(arena, "a rewrite", fuse->error);
-  code[0] = (weft_instruction){.op = WEFT_EXPR_CONSTANT, .dtype = WEFT_F32};
+  weft_dtype dtype = fuse->graph->values[match->q].dtype;
+  code[0] = (weft_instruction){.op = WEFT_EXPR_CONSTANT, .dtype = (uint8_t)dtype};
   code[1] = code[0];
   code[1].immediate.f = match->lowest;
-  code[2] = (weft_instruction){.op = WEFT_EXPR_SELECT, .dtype = WEFT_F32, .operands = {0, 1, 2}};
+  code[2] =
+      (weft_instruction){.op = WEFT_EXPR_SELECT, .dtype = (uint8_t)dtype, .operands = {0, 1, 2}};
   weft_attributes attributes = {
       .map = {
           .expr = {.input_count = 1, .code_count = 3, .input_dtypes = {WEFT_BOOL}, .code = code}}};

@@ -11,7 +11,8 @@ static const weft_node *find_matmul(const weft_graph *graph, const uint32_t *use
   const weft_node *matmul = weft_match_producer(graph, value);
   if (!matmul || matmul->op != WEFT_OP_MATMUL || matmul->region != node->region) return NULL;
   const weft_value *product = &graph->values[value], *output = &graph->values[node->outputs[0]];
-  bool fits = uses[value] == 1 && product->dtype == WEFT_F32 && output->dtype == WEFT_F32 &&
+  bool fits = uses[value] == 1 && weft_match_is_float(product->dtype) &&
+              weft_match_is_float(output->dtype) &&
               weft_shape_equal(&product->shape, &output->shape);
   return fits ? matmul : NULL;
 }
@@ -21,14 +22,15 @@ static const weft_node *find_matmul(const weft_graph *graph, const uint32_t *use
 static void compose(weft_composer *composer, const weft_node *matmul, const weft_node *node,
                     weft_value_id value) {
   uint32_t operands[WEFT_EXPR_INPUTS_MAX] = {0};
-  weft_compose_input(composer, WEFT_VALUE_NONE, WEFT_F32);
+  const weft_value *values = composer->graph->values;
+  weft_compose_input(composer, WEFT_VALUE_NONE, values[matmul->inputs[0]].dtype);
   for (uint32_t i = 2; i < matmul->input_count; i++) {
-    operands[i - 1] = weft_compose_input(composer, matmul->inputs[i],
-                                         composer->graph->values[matmul->inputs[i]].dtype);
+    operands[i - 1] =
+        weft_compose_input(composer, matmul->inputs[i], values[matmul->inputs[i]].dtype);
   }
   weft_compose_append(composer, &matmul->attributes.matmul.expr, operands);
   uint32_t product = composer->result;
-  int32_t rank = composer->graph->values[value].shape.rank;
+  int32_t rank = values[value].shape.rank;
   for (uint32_t i = 0; i < node->input_count; i++) {
     operands[i] =
         node->inputs[i] == value ? product : weft_compose_value(composer, node->inputs[i], rank);

@@ -8,11 +8,16 @@
 #include "opt/match.h"
 #include "opt/opt.h"
 
+/* `actual` equals `expected` but for rounding in the type of x. */
+static bool is_near(const weft_graph *graph, weft_value_id x, double actual, double expected) {
+  return weft_match_near(actual, expected, graph->values[x].dtype);
+}
+
 /* value = 0.044715 x^power, as a product of x and of powers of it */
 static bool is_cubic_term(const weft_graph *graph, weft_value_id value, weft_value_id x,
                           uint32_t power) {
   weft_match_product product;
-  if (!weft_match_factors(graph, value, &product) || !weft_match_near(product.scale, 0.044715))
+  if (!weft_match_factors(graph, value, &product) || !is_near(graph, x, product.scale, 0.044715))
     return false;
   double seen = 0;
   for (uint32_t i = 0; i < product.count; i++) {
@@ -45,7 +50,8 @@ static bool is_inner_sum(const weft_graph *graph, weft_value_id value, weft_valu
 /* value = sqrt(2/pi) (x + 0.044715 x^3) */
 static bool is_tanh_argument(const weft_graph *graph, weft_value_id value, weft_value_id x) {
   weft_match_product product;
-  if (!weft_match_factors(graph, value, &product) || !weft_match_near(product.scale, 0.7978845608))
+  if (!weft_match_factors(graph, value, &product) ||
+      !is_near(graph, x, product.scale, 0.7978845608))
     return false;
   if (product.count == 1) return is_inner_sum(graph, product.factors[0], x, false);
   if (product.count != 2) return false;
@@ -60,7 +66,7 @@ static bool is_tanh_argument(const weft_graph *graph, weft_value_id value, weft_
 static bool is_erf_argument(const weft_graph *graph, weft_value_id value, weft_value_id x) {
   weft_match_product product;
   return weft_match_factors(graph, value, &product) && product.count == 1 &&
-         product.factors[0] == x && weft_match_near(product.scale, 0.7071067812);
+         product.factors[0] == x && is_near(graph, x, product.scale, 0.7071067812);
 }
 
 /* x * gate * scale as an activation of x, or OP_COUNT. */
@@ -71,7 +77,7 @@ static weft_expr_op match_gate(const weft_graph *graph, weft_value_id x, weft_va
   if (scale == 1 && weft_match_map(graph, gate, WEFT_EXPR_SIGMOID, operands) && operands[0] == x) {
     return WEFT_EXPR_SILU;
   }
-  if (!weft_match_near(scale, 0.5) ||
+  if (!is_near(graph, x, scale, 0.5) ||
       !weft_match_with_scalar(graph, gate, WEFT_EXPR_ADD, &inner, &one) || one != 1) {
     return WEFT_EXPR_OP_COUNT;
   }
@@ -101,13 +107,11 @@ static weft_expr_op match_activation(const weft_graph *graph, weft_value_id valu
 weft_status weft_pass_fuse_gelu(weft_graph *graph, const weft_opt_context *context,
                                 weft_error *error) {
   (void)context;
-  weft_dtype dtype = WEFT_F32;
   for (uint32_t n = graph->node_count; n-- > 0;) {
     weft_node *node = &graph->nodes[n];
     weft_value_id x;
-    if (node->removed || node->op != WEFT_OP_MAP ||
-        graph->values[node->outputs[0]].dtype != WEFT_F32)
-      continue;
+    weft_dtype dtype = graph->values[node->outputs[0]].dtype;
+    if (node->removed || node->op != WEFT_OP_MAP || !weft_match_is_float(dtype)) continue;
     weft_expr_op op = match_activation(graph, node->outputs[0], &x);
     if (op == WEFT_EXPR_OP_COUNT) continue;
     /* Constant factors of higher rank than x would change the shape. */
@@ -115,7 +119,7 @@ weft_status weft_pass_fuse_gelu(weft_graph *graph, const weft_opt_context *conte
       continue;
     WEFT_TRY(weft_match_rewrite(graph, node, WEFT_OP_MAP, &x, 1, error));
     WEFT_TRY(
-        weft_graph_simple_expr(graph, op, &dtype, 1, WEFT_F32, &node->attributes.map.expr, error));
+        weft_graph_simple_expr(graph, op, &dtype, 1, dtype, &node->attributes.map.expr, error));
   }
   return WEFT_OK;
 }

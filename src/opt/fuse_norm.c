@@ -4,7 +4,7 @@
  *   y = x / sqrt(mean(x^2) + epsilon) * scale                               RMS norm
  *
  * with d^2 as Pow or Mul, the division as Div, or Mul by Reciprocal or by a division of 1, and
- * operands in either order. */
+ * operands in either order. In f16 what comes before the scale may be cast to f32 and back. */
 #include "opt/match.h"
 #include "opt/opt.h"
 
@@ -107,7 +107,8 @@ static bool match_scaled(const weft_graph *graph, weft_value_id value, norm_matc
   if (!weft_match_map(graph, value, WEFT_EXPR_MUL, operands)) return false;
   for (int i = 0; i < 2; i++) {
     match->scale = operands[1 - i];
-    if (match_normalised(graph, operands[i], match) && is_parameter(graph, match, match->scale))
+    weft_value_id normalised = weft_match_uncast(graph, operands[i]);
+    if (match_normalised(graph, normalised, match) && is_parameter(graph, match, match->scale))
       return true;
   }
   return false;
@@ -134,10 +135,11 @@ weft_status weft_pass_fuse_norm(weft_graph *graph, const weft_opt_context *conte
   for (uint32_t n = graph->node_count; n-- > 0;) {
     weft_node *node = &graph->nodes[n];
     norm_match match;
-    if (node->removed || node->op != WEFT_OP_MAP ||
-        graph->values[node->outputs[0]].dtype != WEFT_F32)
-      continue;
+    weft_dtype dtype = graph->values[node->outputs[0]].dtype;
+    if (node->removed || node->op != WEFT_OP_MAP || !weft_match_is_float(dtype)) continue;
     if (!match_norm(graph, node->outputs[0], &match)) continue;
+    if (graph->values[match.x].dtype != dtype) match.x = weft_match_uncast(graph, match.x);
+    if (graph->values[match.x].dtype != dtype) continue;
     /* A constant of higher rank than x, as epsilon for instance, would change the shape. */
     if (!weft_shape_equal(&graph->values[match.x].shape, &graph->values[node->outputs[0]].shape))
       continue;

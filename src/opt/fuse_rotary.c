@@ -92,7 +92,7 @@ static bool match_angles(const weft_graph *graph, weft_value_id value, const wef
   return wide->rank == 4 && shape->rank == 3 && wide->dims[1] == 1 &&
          (wide->dims[0] == 1 || wide->dims[0] == x->dims[0]) && wide->dims[2] == x->dims[2] &&
          wide->dims[3] == x->dims[3] && wide->dims[2] == shape->dims[1] &&
-         graph->values[*out].dtype == WEFT_F32 && has_equal_halves(graph, *out);
+         has_equal_halves(graph, *out);
 }
 
 /* The operands of two products that are added, in each of their orders. */
@@ -112,7 +112,7 @@ static bool match_products(const weft_graph *graph, const weft_value_id a[3],
 static bool match_rotary(const weft_graph *graph, const weft_node *node, rotary_match *match) {
   weft_value_id sum[3], a[3], b[3];
   if (node->removed || node->op != WEFT_OP_MAP ||
-      graph->values[node->outputs[0]].dtype != WEFT_F32 ||
+      !weft_match_is_float(graph->values[node->outputs[0]].dtype) ||
       !weft_match_map(graph, node->outputs[0], WEFT_EXPR_ADD, sum) ||
       !weft_match_map(graph, sum[0], WEFT_EXPR_MUL, a) ||
       !weft_match_map(graph, sum[1], WEFT_EXPR_MUL, b))

@@ -19,20 +19,35 @@ const weft_node *weft_match_map(const weft_graph *graph, weft_value_id value, we
   return node;
 }
 
+bool weft_match_is_float(weft_dtype dtype) {
+  return dtype == WEFT_F32 || dtype == WEFT_F16;
+}
+
+weft_value_id weft_match_uncast(const weft_graph *graph, weft_value_id value) {
+  weft_value_id operands[3];
+  bool casts = weft_match_is_float(graph->values[value].dtype) &&
+               weft_match_map(graph, value, WEFT_EXPR_CAST, operands) &&
+               weft_match_is_float(graph->values[operands[0]].dtype);
+  return casts ? operands[0] : value;
+}
+
 bool weft_match_scalar(const weft_graph *graph, weft_value_id id, double *out) {
   if (id == WEFT_VALUE_NONE) return false;
   const weft_value *value = &graph->values[id];
-  if (value->kind != WEFT_VALUE_CONSTANT || value->dtype != WEFT_F32 || !value->data) return false;
-  float number;
-  if (value->data->bytes != sizeof number) return false;
-  if (weft_buffer_read(value->data, 0, sizeof number, &number, NULL) != WEFT_OK) return false;
-  *out = (double)number;
+  uint32_t number;
+  if (value->kind != WEFT_VALUE_CONSTANT || !weft_match_is_float(value->dtype) || !value->data)
+    return false;
+  size_t size = weft_dtype_size(value->dtype);
+  if (value->data->bytes != size) return false;
+  if (weft_buffer_read(value->data, 0, size, &number, NULL) != WEFT_OK) return false;
+  *out = (double)weft_float_at(value->dtype, &number);
   return true;
 }
 
-bool weft_match_near(double actual, double expected) {
+bool weft_match_near(double actual, double expected, weft_dtype dtype) {
   double difference = actual - expected, size = expected < 0 ? -expected : expected;
-  return difference <= 1e-4 * size && -difference <= 1e-4 * size;
+  size *= dtype == WEFT_F16 ? 1e-3 : 1e-4;
+  return difference <= size && -difference <= size;
 }
 
 bool weft_match_with_scalar(const weft_graph *graph, weft_value_id value, weft_expr_op op,

@@ -12,10 +12,16 @@ const weft_node *weft_match_producer(const weft_graph *graph, weft_value_id valu
 const weft_node *weft_match_map(const weft_graph *graph, weft_value_id value, weft_expr_op op,
                                 weft_value_id operands[3]);
 
-/* If `value` is a float constant of one element, in memory or not: that number. */
+/* f32 or f16, with which the arithmetic of a node is that of f32: rewrites take both alike, and a
+ * rounding to f16 between nodes goes where they become one. */
+bool weft_match_is_float(weft_dtype dtype);
+/* Where `value` is a cast between these two: what is cast, else `value`. */
+weft_value_id weft_match_uncast(const weft_graph *graph, weft_value_id value);
+
+/* If `value` is such a constant of one element, in memory or not: that number. */
 bool weft_match_scalar(const weft_graph *graph, weft_value_id value, double *out);
-/* `actual` equals `expected` but for rounding in f32. */
-bool weft_match_near(double actual, double expected);
+/* `actual` equals `expected` but for rounding in that type. */
+bool weft_match_near(double actual, double expected, weft_dtype dtype);
 
 /* If `value` is made by `op` from two values one of which is a scalar constant: the other one, and
  * the number. For MUL and ADD in either order; for SUB, DIV and POW the scalar is the second. */

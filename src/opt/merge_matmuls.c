@@ -29,7 +29,7 @@ static const weft_value *weight_of(const weft_graph *graph, const weft_node *nod
 /* A constant dense vector with one number per column of the weight. */
 static bool is_column_vector(const weft_graph *graph, weft_value_id id, weft_dim columns) {
   const weft_value *value = &graph->values[id];
-  return value->kind == WEFT_VALUE_CONSTANT && value->data && value->dtype == WEFT_F32 &&
+  return value->kind == WEFT_VALUE_CONSTANT && value->data && weft_match_is_float(value->dtype) &&
          value->shape.rank == 1 && value->shape.dims[0] == columns;
 }
 
@@ -80,7 +80,9 @@ static bool same_storage(const merge *m, const weft_node *a, const weft_node *b)
 static bool same_work(const merge *m, const weft_node *a, const weft_node *b) {
   const weft_graph *graph = m->graph;
   const weft_expr *x = &a->attributes.matmul.expr, *y = &b->attributes.matmul.expr;
-  if (a->region != b->region || a->input_count != b->input_count || x->code_count != y->code_count)
+  if (a->region != b->region || a->input_count != b->input_count ||
+      x->code_count != y->code_count ||
+      memcmp(x->input_dtypes, y->input_dtypes, x->input_count) != 0)
     return false;
   if (weight_of(graph, a)->shape.dims[0] != weight_of(graph, b)->shape.dims[0]) return false;
   for (uint32_t i = 0; i < x->code_count; i++) {
@@ -138,16 +140,16 @@ static weft_status copy_part(merge *m, const weft_buffer *part, uint64_t rows, u
 }
 
 /* Lays the group's constants number `input` side by side: rows x (sum of columns). */
-static weft_status concatenate(merge *m, uint32_t input, uint64_t rows, uint64_t columns,
+static weft_status concatenate(merge *m, uint32_t input, uint64_t rows, uint64_t row_bytes,
                                weft_buffer **out) {
   weft_heap *heap = m->context->heap;
-  *out = weft_buffer_new(heap, rows * columns * sizeof(float));
-  if (!*out) return weft_heap_fail(heap, rows * columns * sizeof(float), "a weight", m->error);
+  *out = weft_buffer_new(heap, rows * row_bytes);
+  if (!*out) return weft_heap_fail(heap, rows * row_bytes, "a weight", m->error);
   uint8_t *to = (*out)->data;
   weft_status status = WEFT_OK;
   for (uint32_t g = 0; g < m->count && status == WEFT_OK; g++) {
     const weft_buffer *part = m->graph->values[m->graph->nodes[m->group[g]].inputs[input]].data;
-    status = copy_part(m, part, rows, columns * sizeof(float), to);
+    status = copy_part(m, part, rows, row_bytes, to);
     to += part->bytes / rows;
   }
   if (status != WEFT_OK) weft_buffer_release(out);
@@ -169,11 +171,12 @@ static weft_status add_constant(merge *m, uint32_t input, const weft_shape *shap
                                 weft_value_id *out) {
   uint64_t columns = (uint64_t)shape->dims[shape->rank - 1];
   uint64_t rows = shape->rank == 2 ? (uint64_t)shape->dims[0] : 1;
-  weft_buffer *data;
-  WEFT_TRY(concatenate(m, input, rows, columns, &data));
   const weft_value *first = &m->graph->values[m->graph->nodes[m->group[0]].inputs[input]];
+  weft_dtype dtype = first->dtype;
+  weft_buffer *data;
+  WEFT_TRY(concatenate(m, input, rows, columns * weft_dtype_size(dtype), &data));
   weft_str name = weft_arena_format(&m->graph->arena, "%.*s/merged", WEFT_STR_ARGS(first->name));
-  return weft_graph_add_constant(m->graph, name, WEFT_F32, shape, data, out, m->error);
+  return weft_graph_add_constant(m->graph, name, dtype, shape, data, out, m->error);
 }
 
 /* Adds a node before the group. */

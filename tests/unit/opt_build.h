@@ -13,6 +13,9 @@
 #define NONE        WEFT_VALUE_NONE
 #define OUTPUTS_MAX 64
 
+/* Whether the graphs of a case become f16 throughout, before the rewrite. */
+static bool in_f16;
+
 /* ---- building: each adds a node, infers it and answers its output ---------------------------- */
 
 static inline weft_value_id finish(fixture *f, const weft_node *node) {
@@ -133,6 +136,46 @@ static inline weft_value_id scalar(fixture *f, float value, int32_t rank) {
   return id;
 }
 
+static inline void constant_to_f16(fixture *f, weft_value *value) {
+  weft_buffer *from = value->data;
+  weft_buffer *to = weft_buffer_new(&f->heap, from->bytes / 2);
+  for (uint64_t i = 0; i < from->bytes / 4; i++) {
+    uint16_t half = check_f16(weft_float_at(WEFT_F32, from->data + 4 * i));
+    memcpy(to->data + 2 * i, &half, 2);
+  }
+  weft_buffer_release(&value->data);
+  value->data = to;
+}
+
+static inline void set_f16(uint8_t *dtype) {
+  if (*dtype == WEFT_F32) *dtype = WEFT_F16;
+}
+
+/* A constant of f16. */
+static inline weft_value_id weight_f16(fixture *f, const char *shape, uint64_t seed) {
+  weft_value_id id = weight(f, shape, seed);
+  f->graph.values[id].dtype = WEFT_F16;
+  constant_to_f16(f, &f->graph.values[id]);
+  return id;
+}
+
+/* All that is f32. */
+static inline void graph_to_f16(fixture *f) {
+  for (uint32_t i = 0; i < f->graph.value_count; i++) {
+    weft_value *value = &f->graph.values[i];
+    if (value->dtype != WEFT_F32) continue;
+    value->dtype = WEFT_F16;
+    if (value->kind == WEFT_VALUE_CONSTANT) constant_to_f16(f, value);
+  }
+  for (uint32_t i = 0; i < f->graph.node_count; i++) {
+    weft_node *node = &f->graph.nodes[i];
+    if (node->op != WEFT_OP_MAP) continue;
+    weft_expr *expr = &node->attributes.map.expr;
+    for (uint32_t k = 0; k < expr->input_count; k++) set_f16(&expr->input_dtypes[k]);
+    for (uint32_t k = 0; k < expr->code_count; k++) set_f16(&expr->code[k].dtype);
+  }
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* A device, and what a rewrite calls back with. */
@@ -183,8 +226,11 @@ static inline void fill_random(uint8_t *data, weft_dtype dtype, uint64_t element
   for (uint64_t i = 0; i < elements; i++) {
     uint64_t bits = check_random(&state) >> 40;
     float value = (float)bits / (float)(1 << 22) - 2;
+    uint16_t half = check_f16(value);
     if (dtype == WEFT_F32)
       memcpy(data + i * size, &value, size);
+    else if (dtype == WEFT_F16)
+      memcpy(data + i * size, &half, size);
     else
       data[i * size] = (uint8_t)(bits & 1);
   }
@@ -193,6 +239,7 @@ static inline void fill_random(uint8_t *data, weft_dtype dtype, uint64_t element
 typedef struct run_result {
   uint8_t *data[OUTPUTS_MAX];
   uint64_t bytes[OUTPUTS_MAX];
+  weft_dtype dtypes[OUTPUTS_MAX];
   uint32_t count;
 } run_result;
 
@@ -232,6 +279,7 @@ static inline weft_status run_plan(machine *m, const weft_plan *plan, run_result
     bases[1 + i] = malloc(bytes ? bytes : 1);
     out->data[i - plan->input_count] = bases[1 + i];
     out->bytes[i - plan->input_count] = bytes;
+    out->dtypes[i - plan->input_count] = array ? array->dtype : WEFT_F32;
   }
   weft_execution execution = {.runtime = m->runtime, .plan = plan, .bases = bases};
   weft_status status = m->device->execute(m->device, &execution, &m->error);
@@ -252,18 +300,21 @@ static inline void release_result(run_result *result) {
   for (uint32_t i = 0; i < result->count; i++) free(result->data[i]);
 }
 
-/* Equal but for rounding. */
+/* Equal but for rounding: to f16 after each node, or less often. */
+static inline bool same_numbers(float x, float y, weft_dtype dtype) {
+  float difference = x - y, size = x < 0 ? 1 - x : 1 + x;
+  size *= dtype == WEFT_F16 ? 1e-2f : 1e-4f;
+  return memcmp(&x, &y, sizeof x) == 0 || (difference < size && -difference < size);
+}
+
 static inline bool same_result(const run_result *a, const run_result *b) {
   for (uint32_t i = 0; i < a->count; i++) {
-    if (a->bytes[i] != b->bytes[i]) return false;
-    for (uint64_t k = 0; k + 4 <= a->bytes[i]; k += 4) {
-      float x, y;
-      memcpy(&x, a->data[i] + k, 4);
-      memcpy(&y, b->data[i] + k, 4);
-      float difference = x - y, size = x < 0 ? 1 - x : 1 + x;
-      bool same =
-          memcmp(&x, &y, 4) == 0 || (difference < 1e-4f * size && -difference < 1e-4f * size);
-      if (!same) return false;
+    if (a->bytes[i] != b->bytes[i] || a->dtypes[i] != b->dtypes[i]) return false;
+    weft_dtype dtype = a->dtypes[i] == WEFT_F16 ? WEFT_F16 : WEFT_F32; /* others by their bits */
+    uint64_t size = weft_dtype_size(dtype);
+    for (uint64_t k = 0; k + size <= a->bytes[i]; k += size) {
+      float x = weft_float_at(dtype, a->data[i] + k), y = weft_float_at(dtype, b->data[i] + k);
+      if (!same_numbers(x, y, dtype)) return false;
     }
   }
   return a->count == b->count;
@@ -314,6 +365,7 @@ static inline void apply_at(fixture *f, weft_pass_fn *pass, const char *expected
   unsigned failures = check_failures;
   machine_open(&m, f, "reference");
   weft_opt_context context = machine_context(&m);
+  if (in_f16) graph_to_f16(f);
   CHECK_OK(weft_graph_verify(&f->graph, &f->error), &f->error);
   run_graph(&m, &f->graph, &before);
   CHECK_OK(pass(&f->graph, &context, &f->error), &f->error);

@@ -143,6 +143,29 @@ static void test_where(void) {
   expect_where("bool[2,1,1,1,tokens]", -3e38f, LEFT "select(x0, x1, x2); softmax; matmul; ");
 }
 
+/* Nothing in f16 is so low that a score added to it is lost. */
+static void test_where_in_f16(void) {
+  in_f16 = true;
+  expect_where("bool[tokens,tokens]", -65504, LEFT "select(x0, x1, x2); softmax; matmul; ");
+  in_f16 = false;
+}
+
+static void expect_casts(bool shared, const char *nodes) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id q = tensor(&f, "f16[batch,2,tokens,4]"), k = tensor(&f, "f16[batch,2,4,tokens]");
+  weft_value_id s = op_binary(&f, ADD, op_matmul(&f, q, k), tensor(&f, "f16[tokens,tokens]"));
+  weft_value_id w = op_softmax(&f, op_cast(&f, s, WEFT_F32), 3);
+  if (shared) mark_output(&f, 0, w);
+  weft_value_id y = op_matmul(&f, op_cast(&f, w, WEFT_F16), tensor(&f, "f16[batch,2,tokens,5]"));
+  APPLY(&f, fuse_attention, y, nodes);
+}
+
+static void test_softmax_between_casts(void) {
+  expect_casts(false, "transpose; attention; ");
+  expect_casts(true, "matmul; add(x0, x1); f32(x0); softmax; f16(x0); matmul; ");
+}
+
 /* [B,G,T,D] -> [B,G R,T,D], each head `times`; scaled after it if need be. */
 static weft_value_id repeat_heads(fixture *f, const char *text, int64_t times) {
   weft_value_id x = tensor(f, text);
@@ -190,16 +213,22 @@ static void test_many(void) {
 }
 
 int main(void) {
-  CHECK_RUN(test_scales);
-  CHECK_RUN(test_masks);
-  CHECK_RUN(test_masks_that_do_not_fit);
-  CHECK_RUN(test_what_is_no_attention);
-  CHECK_RUN(test_heads_that_are_broadcast);
-  CHECK_RUN(test_rank_3);
-  CHECK_RUN(test_scale_that_is_computed);
-  CHECK_RUN(test_result_with_two_users);
+  for (int half = 0; half < 2; half++) {
+    in_f16 = half;
+    CHECK_RUN(test_scales);
+    CHECK_RUN(test_masks);
+    CHECK_RUN(test_masks_that_do_not_fit);
+    CHECK_RUN(test_what_is_no_attention);
+    CHECK_RUN(test_heads_that_are_broadcast);
+    CHECK_RUN(test_rank_3);
+    CHECK_RUN(test_scale_that_is_computed);
+    CHECK_RUN(test_result_with_two_users);
+    CHECK_RUN(test_grouped_heads);
+  }
+  in_f16 = false;
   CHECK_RUN(test_where);
-  CHECK_RUN(test_grouped_heads);
   CHECK_RUN(test_many);
+  CHECK_RUN(test_softmax_between_casts);
+  CHECK_RUN(test_where_in_f16);
   return check_result();
 }

@@ -154,15 +154,19 @@ static void test_long_products(void) {
 }
 
 int main(void) {
-  CHECK_RUN(test_erf);
-  CHECK_RUN(test_tanh);
-  CHECK_RUN(test_silu);
-  CHECK_RUN(test_gated);
-  CHECK_RUN(test_wrong_constants);
-  CHECK_RUN(test_powers_in_parts);
-  CHECK_RUN(test_wrong_values);
-  CHECK_RUN(test_constant_that_widens);
-  CHECK_RUN(test_inner_values_with_other_users);
+  for (int half = 0; half < 2; half++) {
+    in_f16 = half;
+    CHECK_RUN(test_erf);
+    CHECK_RUN(test_tanh);
+    CHECK_RUN(test_silu);
+    CHECK_RUN(test_gated);
+    CHECK_RUN(test_wrong_constants);
+    CHECK_RUN(test_powers_in_parts);
+    CHECK_RUN(test_wrong_values);
+    CHECK_RUN(test_constant_that_widens);
+    CHECK_RUN(test_inner_values_with_other_users);
+  }
+  in_f16 = false;
   CHECK_RUN(test_long_products);
   return check_result();
 }

@@ -149,9 +149,29 @@ static void test_two_products(void) {
   APPLY(&f, fuse_epilogues, op_binary(&f, SUB, p, q), "matmul; matmul{sub(x0, x1)}; ");
 }
 
+static void test_casts_of_products(void) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id p = op_matmul(&f, tensor(&f, "f16[batch,6]"), weight_f16(&f, "[6,6]", 1));
+  weft_value_id shares = op_softmax(&f, op_cast(&f, p, WEFT_F32), 1);
+  APPLY(&f, fuse_epilogues, op_cast(&f, shares, WEFT_F16), "matmul{f32(x0)}; softmax; f16(x0); ");
+  p = op_matmul(&f, start(&f), weight(&f, "[6,6]", 1));
+  APPLY(&f, fuse_epilogues, op_cast(&f, p, WEFT_F16), "matmul{f16(x0)}; ");
+}
+
 int main(void) {
-  CHECK_RUN(test_chain_with_constants);
-  CHECK_RUN(test_constant_of_higher_rank);
+  for (int half = 0; half < 2; half++) {
+    in_f16 = half;
+    CHECK_RUN(test_chain_with_constants);
+    CHECK_RUN(test_constant_of_higher_rank);
+    CHECK_RUN(test_bias_activation_residual);
+    CHECK_RUN(test_product_with_two_users);
+    CHECK_RUN(test_product_used_twice_by_one);
+    CHECK_RUN(test_product_that_is_broadcast);
+    CHECK_RUN(test_product_of_another_type);
+    CHECK_RUN(test_two_products);
+  }
+  in_f16 = false;
   CHECK_RUN(test_value_with_two_users);
   CHECK_RUN(test_square);
   CHECK_RUN(test_diamond);
@@ -160,11 +180,6 @@ int main(void) {
   CHECK_RUN(test_casts);
   CHECK_RUN(test_shape_arithmetic_stays);
   CHECK_RUN(test_limits);
-  CHECK_RUN(test_bias_activation_residual);
-  CHECK_RUN(test_product_with_two_users);
-  CHECK_RUN(test_product_used_twice_by_one);
-  CHECK_RUN(test_product_that_is_broadcast);
-  CHECK_RUN(test_product_of_another_type);
-  CHECK_RUN(test_two_products);
+  CHECK_RUN(test_casts_of_products);
   return check_result();
 }

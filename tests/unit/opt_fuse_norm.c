@@ -120,13 +120,33 @@ static void test_two_axes(void) {
   APPLY(&f, fuse_norm, op_binary(&f, MUL, normal, weight(&f, "[3,4]", 1)), "norm.layer; ");
 }
 
+/* Of f16 in f32, but for the scale; and of f32 that is cast before the scale. */
+static void test_casts(void) {
+  fixture f;
+  spelling s = plain;
+  s.rms = true;
+  fixture_open(&f);
+  weft_value_id x = op_cast(&f, tensor(&f, "f16[batch,8]"), WEFT_F32);
+  weft_value_id y = op_cast(&f, normalised(&f, &s, x), WEFT_F16);
+  APPLY(&f, fuse_norm, op_binary(&f, MUL, weight_f16(&f, "[8]", 1), y), "norm.rms; ");
+  fixture_open(&f);
+  y = op_cast(&f, normalised(&f, &s, tensor(&f, "f32[batch,8]")), WEFT_F16);
+  APPLY(&f, fuse_norm, op_binary(&f, MUL, y, weight_f16(&f, "[8]", 1)),
+        "pow(x0, x1); reduce; add(x0, x1); sqrt(x0); div(x0, x1); f16(x0); mul(x0, x1); ");
+}
+
 int main(void) {
-  CHECK_RUN(test_spellings);
-  CHECK_RUN(test_without_bias);
-  CHECK_RUN(test_inner_values_with_other_users);
-  CHECK_RUN(test_what_is_no_norm);
-  CHECK_RUN(test_scales_that_do_not_fit);
-  CHECK_RUN(test_scale_that_is_computed);
-  CHECK_RUN(test_two_axes);
+  for (int half = 0; half < 2; half++) {
+    in_f16 = half;
+    CHECK_RUN(test_spellings);
+    CHECK_RUN(test_without_bias);
+    CHECK_RUN(test_inner_values_with_other_users);
+    CHECK_RUN(test_what_is_no_norm);
+    CHECK_RUN(test_scales_that_do_not_fit);
+    CHECK_RUN(test_scale_that_is_computed);
+    CHECK_RUN(test_two_axes);
+  }
+  in_f16 = false;
+  CHECK_RUN(test_casts);
   return check_result();
 }

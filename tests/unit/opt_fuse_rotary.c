@@ -106,8 +106,12 @@ static void test_two_layers(void) {
 }
 
 int main(void) {
-  CHECK_RUN(test_spellings);
+  for (int half = 0; half < 2; half++) {
+    in_f16 = half;
+    CHECK_RUN(test_spellings);
+    CHECK_RUN(test_two_layers);
+  }
+  in_f16 = false;
   CHECK_RUN(test_what_is_none);
-  CHECK_RUN(test_two_layers);
   return check_result();
 }

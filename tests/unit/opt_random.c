@@ -24,6 +24,7 @@ static void compare(generator *g, machine *m, const run_result *all, const uint3
   for (uint32_t i = 0; i < count; i++) {
     before.data[i] = all->data[chosen[i]];
     before.bytes[i] = all->bytes[chosen[i]];
+    before.dtypes[i] = all->dtypes[chosen[i]];
   }
   CHECK(same_result(&before, &after));
   release_result(&after);

@@ -120,6 +120,18 @@ static void test_merge_query_key_value(void) {
         "matmul{add(x0, x1)}; split; split; split; ");
 }
 
+/* As weights of few bits, through a concat; their biases side by side. */
+static void test_merge_f16(void) {
+  in_f16 = true;
+  fixture f;
+  weft_value_id x = start(&f), b = weight(&f, "[4]", 4);
+  mark_output(&f, 0, linear(&f, x, weight(&f, "[6,4]", 1), b));
+  mark_output(&f, 0, linear(&f, x, weight(&f, "[6,3]", 2), weight(&f, "[3]", 5)));
+  APPLY(&f, both, linear(&f, x, weight(&f, "[6,4]", 3), b),
+        "concat; matmul{add(x0, x1)}; split; split; split; ");
+  in_f16 = false;
+}
+
 static void test_merge_many(void) {
   fixture f; /* groups of 16 */
   weft_value_id x = start(&f), sum = linear(&f, x, weight(&f, "[6,2]", 0), NONE);
@@ -259,6 +271,7 @@ int main(void) {
   CHECK_RUN(test_fold_has_a_budget);
   CHECK_RUN(test_fold_leaves_failures);
   CHECK_RUN(test_merge_query_key_value);
+  CHECK_RUN(test_merge_f16);
   CHECK_RUN(test_merge_many);
   CHECK_RUN(test_what_is_not_merged);
   CHECK_RUN(test_different_work_is_not_merged);
