@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "tests/check.h"
 #include "tests/proto.h"
 #include "weft/weft.h"
 
@@ -48,8 +49,9 @@ static inline void build_initializer(proto *graph, const char *name, weft_dtype 
   proto_add(graph, 5, &tensor);
 }
 
-/* f32 numbers in [-0.5, 0.5) that depend on the name only. */
-static inline void build_weight(proto *graph, const char *name, size_t rank, const int64_t *dims) {
+/* Numbers in [-0.5, 0.5), f32 or f16, that depend on the name only. */
+static inline void build_weight_of(proto *graph, const char *name, weft_dtype dtype, size_t rank,
+                                   const int64_t *dims) {
   size_t count = 1;
   uint32_t state = 1;
   for (size_t i = 0; i < rank; i++) count *= (size_t)dims[i];
@@ -59,9 +61,15 @@ static inline void build_weight(proto *graph, const char *name, size_t rank, con
   for (size_t i = 0; i < count; i++) {
     state = state * 1664525u + 1013904223u;
     data[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
+    uint16_t half = check_f16(data[i]);
+    if (dtype == WEFT_F16) memcpy((uint8_t *)data + 2 * i, &half, sizeof half);
   }
-  build_initializer(graph, name, WEFT_F32, rank, dims, data, count * sizeof *data);
+  build_initializer(graph, name, dtype, rank, dims, data, count * weft_dtype_size(dtype));
   free(data);
+}
+
+static inline void build_weight(proto *graph, const char *name, size_t rank, const int64_t *dims) {
+  build_weight_of(graph, name, WEFT_F32, rank, dims);
 }
 
 static inline void build_scalar(proto *graph, const char *name, float value) {

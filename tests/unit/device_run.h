@@ -64,6 +64,7 @@ static inline weft_status run_fake_plan(machine *m, const weft_plan *plan, run_r
   for (uint32_t i = 0; i < plan->output_count; i++) {
     const weft_array *array = plan->outputs[i];
     out->bytes[i] = array ? array->elements * weft_dtype_size(array->dtype) : 0;
+    out->dtypes[i] = array ? array->dtype : WEFT_F32;
     out->data[i] = malloc(out->bytes[i] ? out->bytes[i] : 1);
     s.bases[outputs + i] = out->data[i];
     if (array && array->on_device)

@@ -9,6 +9,8 @@ enum { DISPATCHES_OF_A_LAYER = 5, DISPATCHES_OF_A_LONG_PAST = 6 /* keys in parts
 
 enum { LAYERS_MAX = 4, HEADS = 4, GROUPS = 2, SIZE = 16, ALL = HEADS * SIZE, HIDDEN = 128 };
 
+static weft_dtype numbers; /* of the model */
+
 /* ---- the model ------------------------------------------------------------------------------- */
 
 static void put_int(proto *attributes, const char *name, int64_t value) {
@@ -36,7 +38,8 @@ static void layer_node(proto *g, int layer, const char *op, const char *inputs, 
 
 static void layer_weight(proto *g, int layer, const char *name, int64_t rows, int64_t columns) {
   char buffer[256];
-  build_weight(g, of_layer(name, layer, buffer), columns ? 2 : 1, (int64_t[]){rows, columns});
+  build_weight_of(g, of_layer(name, layer, buffer), numbers, columns ? 2 : 1,
+                  (int64_t[]){rows, columns});
 }
 
 static void layer_norm(proto *g, int layer, const char *inputs, const char *output) {
@@ -62,8 +65,8 @@ static void build_attending(proto *g, int layer) {
   for (const char *name = "kv"; *name; name++) {
     char past[] = "past_k#", present[] = "present_k#";
     past[5] = present[8] = *name;
-    build_value(g, 11, of_layer(past, layer, buffer), "batch,2,past,16");
-    build_value(g, 12, of_layer(present, layer, buffer), "batch,2,total,16");
+    build_value_of(g, 11, of_layer(past, layer, buffer), numbers, "batch,2,past,16");
+    build_value_of(g, 12, of_layer(present, layer, buffer), numbers, "batch,2,total,16");
   }
 }
 
@@ -86,9 +89,9 @@ static proto build_llama(int layers) {
   static const int64_t table[] = {VOCABULARY, ALL}, angles[] = {1024, SIZE / 2}, one = 1;
   proto g = {0}, to = {0}, opset = {0};
   char last[8];
-  build_weight(&g, "table", 2, table);
-  build_weight(&g, "cosines", 2, angles);
-  build_weight(&g, "sines", 2, angles);
+  build_weight_of(&g, "table", numbers, 2, table);
+  build_weight_of(&g, "cosines", numbers, 2, angles);
+  build_weight_of(&g, "sines", numbers, 2, angles);
   build_initializer(&g, "one", WEFT_I64, 0, NULL, &one, sizeof one);
   build_node(&g, "Shape", "mask", "shape", NULL);
   build_node(&g, "Gather", "shape one", "length", NULL);
@@ -108,7 +111,7 @@ static proto build_llama(int layers) {
   build_value_of(&g, 11, "ids", WEFT_I64, "batch,tokens");
   build_value_of(&g, 11, "mask", WEFT_I64, "batch,all");
   build_value_of(&g, 11, "last", WEFT_I32, "batch");
-  build_value(&g, 12, "y", "batch,tokens,64");
+  build_value_of(&g, 12, "y", numbers, "batch,tokens,64");
   proto model = build_model(&g);
   proto_text(&opset, 1, "com.microsoft");
   proto_varint(&opset, 2, 1);
@@ -141,7 +144,7 @@ static void open_llama(llama *m, int layers, const char *disabled) {
   CHECK_OK(rig_open_session(rig, &m->file, &options), &rig->error);
   static const int64_t none[] = {1, GROUPS, 0, SIZE};
   for (int i = 0; i < 2 * layers; i++)
-    CHECK_OK(weft_tensor_open(rig->runtime, WEFT_F32, none, 4, &m->past[i], &rig->error),
+    CHECK_OK(weft_tensor_open(rig->runtime, numbers, none, 4, &m->past[i], &rig->error),
              &rig->error);
 }
 
@@ -208,6 +211,12 @@ static void test_of_a_token(void) {
   CHECK_INT(dispatches_of_a_layer(5, NULL), DISPATCHES_OF_A_LAYER);
 }
 
+static void test_f16(void) {
+  numbers = WEFT_F16;
+  CHECK_INT(dispatches_of_a_layer(5, NULL), DISPATCHES_OF_A_LAYER);
+  CHECK_INT(dispatches_of_a_layer(600, NULL), DISPATCHES_OF_A_LONG_PAST);
+}
+
 static void test_of_a_long_past(void) {
   CHECK_INT(dispatches_of_a_layer(600, NULL), DISPATCHES_OF_A_LONG_PAST);
 }
@@ -231,9 +240,11 @@ static void test_kernels_are_foreseen(void) {
 }
 
 int main(void) {
+  numbers = WEFT_F32;
   CHECK_RUN(test_kernels_are_foreseen);
   CHECK_RUN(test_of_a_token);
   CHECK_RUN(test_of_a_long_past);
   CHECK_RUN(test_rewrite_off);
+  CHECK_RUN(test_f16);
   return check_result();
 }

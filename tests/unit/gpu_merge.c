@@ -7,7 +7,8 @@ enum { K = 64, INNER = 96, ROWS_MAX = 5, TABLE = 64, BLOCK = 32 };
 
 typedef struct merge_case {
   const char *name;
-  uint32_t bits;                 /* of the weights; 0: f32 */
+  uint32_t bits;                 /* of the weights; 0: floats */
+  bool half;                     /* f16, else f32 */
   bool zeros, rounded, residual; /* residual: another reader of the second norm */
   bool features;                 /* of the GPU: all, or the baseline's */
   float tolerance;               /* of the largest */
@@ -23,6 +24,10 @@ static proto attribute_int(const char *name, int64_t value) {
   return attribute;
 }
 
+static weft_dtype float_of(const merge_case *c) {
+  return c->half ? WEFT_F16 : WEFT_F32;
+}
+
 static void build_bytes(proto *g, const char *name, size_t rank, const int64_t *dims,
                         size_t count) {
   uint8_t bytes[INNER * K];
@@ -36,7 +41,7 @@ static void build_product(proto *g, const merge_case *c, const char *x, const ch
                           const char *y, int64_t k, int64_t n) {
   char inputs[64], codes[16], scales[16], zeros[16];
   if (c->bits == 0) {
-    build_weight(g, name, 2, (int64_t[]){k, n});
+    build_weight_of(g, name, float_of(c), 2, (int64_t[]){k, n});
     snprintf(inputs, sizeof inputs, "%s %s", x, name);
     build_node(g, "MatMul", inputs, y, NULL);
     return;
@@ -46,7 +51,7 @@ static void build_product(proto *g, const merge_case *c, const char *x, const ch
   snprintf(scales, sizeof scales, "s%s", name);
   snprintf(zeros, sizeof zeros, "z%s", name);
   build_bytes(g, codes, 3, (int64_t[]){n, blocks, BLOCK / 2}, (size_t)(n * blocks * BLOCK / 2));
-  build_weight(g, scales, 1, (int64_t[]){n * blocks});
+  build_weight_of(g, scales, float_of(c), 1, (int64_t[]){n * blocks});
   build_bytes(g, zeros, 1, (int64_t[]){n * packed}, (size_t)(n * packed));
   snprintf(inputs, sizeof inputs, "%s %s %s%s%s", x, codes, scales, c->zeros ? " " : "",
            c->zeros ? zeros : "");
@@ -67,13 +72,13 @@ static void build_product(proto *g, const merge_case *c, const char *x, const ch
   build_node(g, "MatMulNBits", inputs, y, &attributes);
 }
 
-/* ids i64[tokens] -> y f32[tokens,K]: x = embedding; h = x + norm(x) o; y = h + (silu(n gate) (n
+/* ids i64[tokens] -> y [tokens,K]: x = embedding; h = x + norm(x) o; y = h + (silu(n gate) (n
  * up)) down, n = norm(h); and `residual`: + n. */
 static proto build_half(const merge_case *c) {
   proto g = {0};
-  build_weight(&g, "table", 2, (int64_t[]){TABLE, K});
-  build_weight(&g, "g1", 1, (int64_t[]){K});
-  build_weight(&g, "g2", 1, (int64_t[]){K});
+  build_weight_of(&g, "table", float_of(c), 2, (int64_t[]){TABLE, K});
+  build_weight_of(&g, "g1", float_of(c), 1, (int64_t[]){K});
+  build_weight_of(&g, "g2", float_of(c), 1, (int64_t[]){K});
   build_node(&g, "Gather", "table ids", "x", NULL);
   build_node(&g, "SimplifiedLayerNormalization", "x g1", "n1", NULL);
   build_product(&g, c, "n1", "o", "o1", K, K);
@@ -88,7 +93,7 @@ static proto build_half(const merge_case *c) {
   build_node(&g, "Add", "d h", c->residual ? "sum" : "y", NULL);
   if (c->residual) build_node(&g, "Add", "sum n2", "y", NULL);
   build_value_of(&g, 11, "ids", WEFT_I64, "tokens");
-  build_value(&g, 12, "y", "tokens,64");
+  build_value_of(&g, 12, "y", float_of(c), "tokens,64");
   proto opset = {0}, model = build_model(&g);
   proto_text(&opset, 1, "com.microsoft");
   proto_varint(&opset, 2, 1);
@@ -127,8 +132,12 @@ static void run_rig(gpu_rig *rig, int64_t tokens, float *y) {
   weft_binding input = {"ids", fed}, output = {"y", NULL};
   weft_status status =
       rig_finish(rig, weft_session_run(rig->session, NULL, &input, 1, &output, 1, &rig->error));
-  if (CHECK_OK(status, &rig->error))
-    memcpy(y, weft_tensor_data(output.tensor), weft_tensor_bytes(output.tensor));
+  if (CHECK_OK(status, &rig->error)) {
+    weft_dtype dtype = weft_tensor_dtype(output.tensor);
+    const uint8_t *from = weft_tensor_data(output.tensor);
+    for (int64_t i = 0; i < tokens * K; i++, from += weft_dtype_size(dtype))
+      y[i] = weft_float_at(dtype, from);
+  }
   weft_tensor_close(&fed);
 }
 
@@ -166,6 +175,8 @@ static uint64_t count_dispatches(const merge_case *c, int64_t tokens) {
 static const merge_case f32 = {.name = "f32", .tolerance = 2e-6f};
 static const merge_case int4 = {.name = "int4", .bits = 4, .features = true, .tolerance = 2e-6f};
 static const merge_case zeros = {.name = "zeros", .bits = 4, .zeros = true, .tolerance = 2e-6f};
+static const merge_case f16 = {.name = "f16", .half = true, .tolerance = 2e-3f};
+static const merge_case q4f16 = {.name = "q4f16", .bits = 4, .half = true, .tolerance = 2e-3f};
 static const merge_case shared = {.name = "shared", .residual = true, .tolerance = 2e-6f};
 /* Where a number lies between two codes, x / 127 may go to either. */
 static const merge_case rounded = {
@@ -176,7 +187,10 @@ static void test_dispatches(void) {
   CHECK_INT(count_dispatches(&f32, 1), 4);
   CHECK_INT(count_dispatches(&f32, 4), 4);
   CHECK_INT(count_dispatches(&f32, 5), 7);
+  CHECK_INT(count_dispatches(&f16, 1), 4);
+  CHECK_INT(count_dispatches(&f16, 5), 7);
   CHECK_INT(count_dispatches(&int4, 1), 4);
+  CHECK_INT(count_dispatches(&q4f16, 1), 4);
   CHECK_INT(count_dispatches(&rounded, 1), 4);
   CHECK_INT(count_dispatches(&rounded, 5), 11);
   CHECK_INT(count_dispatches(&zeros, 1), 5);  /* too many bindings for one of the norms */
@@ -210,7 +224,9 @@ int main(int argc, char **argv) {
   CHECK_RUN(test_dispatches);
   if (argc < 2 || (adapter && strcmp(adapter, "null") == 0)) return check_result();
   check_case(&f32, 3, adapter);
+  check_case(&f16, 4, adapter);
   check_case(&int4, 1, adapter);
+  check_case(&q4f16, 3, adapter);
   check_case(&zeros, 1, adapter);
   check_case(&rounded, 2, adapter);
   return check_result();
