@@ -15,6 +15,7 @@ import argparse
 import codecs
 import functools
 import json
+import multiprocessing
 import os
 import random
 import struct
@@ -469,22 +470,33 @@ def check_synthetic(report, driver, folder, text, count):
         check_rows(report, driver, name, path, options, reference, text.lines(count), special)
 
 
-def check_code_points(report, driver, model):
-    file = os.path.join(model, "vocab.txt")
+SETTINGS = [(1, 1, 2, 1), (1, 1, 1, 0), (0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 1)]
+
+
+def check_setting(driver, file, setting):
+    """Every code point in one setting of the normalizer -> a report."""
     split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
     codes = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
     lines = [("xX" + chr(c) + "\u302f\U0001d165y").encode() for c in codes]
-    settings = [(1, 1, 2, 1), (1, 1, 1, 0), (0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 1)]
-    for clean, chinese, strip, lower in settings:
-        options = {"clean": clean, "chinese": chinese, "strip": strip, "lower": lower, "format": 2}
-        normalize = normalizers.BertNormalizer(
-            clean_text=bool(clean), handle_chinese_chars=bool(chinese),
-            strip_accents=None if strip == 2 else bool(strip), lowercase=bool(lower),
-        ).normalize_str  # fmt: skip
-        found = driver.words(file, options, lines)
-        for code, line, words in zip(codes, lines, found):
-            expected = [word for word, _ in split(normalize(line.decode()))]
-            report.check(f"U+{code:04X} {options}", words, expected, line)
+    clean, chinese, strip, lower = setting
+    options = {"clean": clean, "chinese": chinese, "strip": strip, "lower": lower, "format": 2}
+    normalize = normalizers.BertNormalizer(
+        clean_text=bool(clean), handle_chinese_chars=bool(chinese),
+        strip_accents=None if strip == 2 else bool(strip), lowercase=bool(lower),
+    ).normalize_str  # fmt: skip
+    found, report = driver.words(file, options, lines), Report()
+    for code, line, words in zip(codes, lines, found):
+        expected = [word for word, _ in split(normalize(line.decode()))]
+        report.check(f"U+{code:04X} {options}", words, expected, line)
+    return report
+
+
+def check_code_points(report, driver, model):
+    check = functools.partial(check_setting, driver, os.path.join(model, "vocab.txt"))
+    with multiprocessing.Pool() as pool:
+        for part in pool.imap_unordered(check, SETTINGS):
+            report.passed += part.passed
+            report.failed += part.failed
 
 
 def main():
