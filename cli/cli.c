@@ -135,7 +135,8 @@ bool session_load(loaded_model *loaded, const common_options *common, bool profi
 bool session_run(const loaded_model *loaded, uint64_t time_limit_ms, const weft_binding *inputs,
                  size_t input_count, weft_binding *outputs, size_t output_count) {
   weft_error error;
-  weft_run_options options = {.time_limit_ns = time_limit_ms * 1000000};
+  weft_run_options options = {.time_limit_ns = time_limit_ms * 1000000,
+                              .unprofiled = loaded->unprofiled};
   weft_status status = weft_session_run(loaded->session, &options, inputs, input_count, outputs,
                                         output_count, &error);
   while (status == WEFT_PENDING) {

@@ -51,6 +51,7 @@ typedef struct loaded_model {
   weft_gpu *gpu;
   weft_session *session;
   double model_ms, session_ms; /* time to open each */
+  bool unprofiled;             /* runs are left out of the profile */
 } loaded_model;
 
 /* These say on stderr what went wrong. The session takes the GPU along if one is wanted. */

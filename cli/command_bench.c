@@ -33,11 +33,23 @@ typedef struct report {
   bool steps;
   timing time;
   machine_peak peak;
+  double gpu_memory_mib; /* the most the session has held */
 } report;
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
+}
+
+/* On a GPU a profiled run takes longer: it has runs of its own, after those that are timed. */
+static bool profile_runs(loaded_model *loaded, const bench_options *options, bindings *b) {
+  bool ok = true;
+  loaded->unprofiled = false;
+  for (uint64_t i = 0; loaded->gpu && i < options->runs && ok; i++) {
+    ok = bindings_run(loaded, b, 0);
+    if (ok) progress_show("profiling", i + 1, options->runs);
+  }
+  return ok;
 }
 
 static bool time_runs(const loaded_model *loaded, const bench_options *options, bindings *b,
@@ -72,8 +84,7 @@ static int by_time(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* The profile summed by op and kernel (or each step), the longest first; the caller frees. Without
- * rates on a GPU, whose steps take there the time to encode them. */
+/* The profile summed by op and kernel (or each step), the longest first; the caller frees. */
 static total *sum_profile(const loaded_model *loaded, bool steps, size_t *count) {
   const weft_session *session = loaded->session;
   size_t entries = weft_session_profile_count(session);
@@ -87,7 +98,6 @@ static total *sum_profile(const loaded_model *loaded, bool steps, size_t *count)
     if (at == *count) totals[(*count)++] = (total){entry.op, entry.node, entry.kernel, 0, 0, 0, 0};
     totals[at].calls += entry.calls;
     totals[at].ns += entry.total_ns;
-    if (loaded->gpu) continue;
     totals[at].flops += entry.flops * (double)entry.calls;
     totals[at].bytes += entry.bytes * (double)entry.calls;
   }
@@ -143,8 +153,8 @@ static void print_report(const report *r) {
          r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
          r->time.median_ms, r->time.max_ms, (unsigned long long)r->timed_runs, r->time.memory_mib);
   if (r->loaded->gpu)
-    printf("GPU: %s\nits steps: the time to encode them; copies: the wait for what they bring\n\n",
-           weft_gpu_description(r->loaded->gpu));
+    printf("GPU: %s, %.1f MiB of its memory at most\n\n", weft_gpu_description(r->loaded->gpu),
+           r->gpu_memory_mib);
   else
     printf("this machine: %.1f GFLOP/s in f32, memory %.1f GB/s\n\n", r->peak.gflops,
            r->peak.gb_per_s);
@@ -164,10 +174,11 @@ static void print_json(const report *r) {
   print_text(r->loaded->gpu ? weft_gpu_description(r->loaded->gpu) : NULL, true);
   printf(
       ",\"model_ms\":%.3f,\"session_ms\":%.3f,\"first_ms\":%.3f,\"min_ms\":%.3f,\"median_ms\":%.3f,"
-      "\"max_ms\":%.3f,\"peak_memory_mib\":%.1f,\"peak_gflops\":%.2f,\"peak_gb_per_s\":%.2f,"
-      "\"steps\":[",
+      "\"max_ms\":%.3f,\"peak_memory_mib\":%.1f,\"gpu_memory_mib\":%.1f,\"peak_gflops\":%.2f,"
+      "\"peak_gb_per_s\":%.2f,\"steps\":[",
       r->loaded->model_ms, r->loaded->session_ms, r->time.first_ms, r->time.min_ms,
-      r->time.median_ms, r->time.max_ms, r->time.memory_mib, r->peak.gflops, r->peak.gb_per_s);
+      r->time.median_ms, r->time.max_ms, r->time.memory_mib, r->gpu_memory_mib, r->peak.gflops,
+      r->peak.gb_per_s);
   for (size_t i = 0; i < r->count; i++) {
     printf(i ? "," : "");
     print_json_step(r, &r->totals[i]);
@@ -179,13 +190,16 @@ static bool bench(loaded_model *loaded, void *user) {
   bench_options *options = user;
   bindings b = {0};
   report r = {.loaded = loaded,
-              .runs = options->warmup + options->runs,
+              .runs = options->runs + (loaded->gpu ? 0 : options->warmup),
               .timed_runs = options->runs,
               .steps = options->steps};
-  bool ok = bindings_open(loaded, &options->inputs, &b) && time_runs(loaded, options, &b, &r.time);
+  loaded->unprofiled = loaded->gpu != NULL;
+  bool ok = bindings_open(loaded, &options->inputs, &b) &&
+            time_runs(loaded, options, &b, &r.time) && profile_runs(loaded, options, &b);
   total *totals = ok ? sum_profile(loaded, options->steps, &r.count) : NULL;
   if (totals) {
     r.totals = totals;
+    r.gpu_memory_mib = (double)weft_session_memory(loaded->session).device_bytes_peak / (1 << 20);
     if (!loaded->gpu)
       r.peak = machine_peak_measure(options->common.threads ? options->common.threads : 1);
     if (options->common.json)

@@ -148,6 +148,8 @@ typedef struct weft_memory_use {
   uint64_t bytes;      /* held now */
   uint64_t bytes_peak; /* the most ever held */
   uint64_t calls;      /* allocations asked for so far */
+  /* In a GPU's memory, of a session alone: weights, activations, caches and other tensors. */
+  uint64_t device_bytes, device_bytes_peak;
 } weft_memory_use;
 
 /* What this runtime and all that was opened on it takes from the allocator. */
@@ -417,6 +419,7 @@ typedef struct weft_run_options {
   /* By binding of an output without a tensor: leave it in the GPU's memory. Caches of a session on
    * a GPU are there anyway. NULL: the others come to the host. */
   const bool *outputs_on_device;
+  bool unprofiled; /* leave the run out of the session's profile */
 } weft_run_options;
 
 /* Runs the model. Every input must be bound. Outputs: only those named are computed for the caller;
@@ -446,8 +449,10 @@ typedef enum weft_dump { WEFT_DUMP_GRAPH = 0, WEFT_DUMP_PLAN = 1 } weft_dump;
 weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write,
                               void *user, weft_error *error);
 
-/* Times of the steps of the most recent plan, summed over its runs. Strings live until the next run
- * or close. */
+/* Times of the steps of the most recent plan, summed over its runs. On a GPU a run that is profiled
+ * takes longer, as each step is waited for. Times there are the GPU's own, where it has timestamps
+ * (browsers round them, often to 0.1 ms); else, and those of copies, from the call to the end, as
+ * the host sees it. Strings live until the next run or close. */
 typedef struct weft_profile_entry {
   const char *op;     /* core op */
   const char *node;   /* name of the model's node */
@@ -461,8 +466,7 @@ size_t weft_session_profile_count(const weft_session *session);
 weft_status weft_session_profile_entry(const weft_session *session, size_t index,
                                        weft_profile_entry *out);
 
-/* What the session holds: packed weights, plans and the activation arena. A GPU's memory does not
- * count. */
+/* What the session holds: packed weights, plans and the activation arena. */
 weft_memory_use weft_session_memory(const weft_session *session);
 
 /* The optional rewrites by index, NULL past the end, and what each does. */

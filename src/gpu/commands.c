@@ -142,3 +142,10 @@ uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, u
   added[0] = (uint32_t)command | words << 8;
   return added;
 }
+
+weft_status weft_commands_add_time(weft_commands *commands, uint32_t index, weft_error *error) {
+  uint32_t *command = weft_commands_add(commands, WEFT_GPU_TIME, 2);
+  if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+  command[1] = index;
+  return WEFT_OK;
+}

@@ -28,6 +28,9 @@ void weft_commands_release(weft_commands *commands);
  * needs, and stays. */
 uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words);
 
+/* Timestamp `index`, where the GPU has them. */
+weft_status weft_commands_add_time(weft_commands *commands, uint32_t index, weft_error *error);
+
 /* A copy of bytes between buffers, as a command. */
 enum { WEFT_GPU_COPY_WORDS = 9 };
 static inline void weft_command_copy(uint32_t command[WEFT_GPU_COPY_WORDS], weft_gpu_id from,

@@ -343,6 +343,27 @@ static bool reads_host(const weft_step *step) {
   return false;
 }
 
+/* A step of the GPU in a submit of its own, and a read that tells its end. */
+static weft_status run_alone(weft_gpu_device *gpu, const weft_execution *execution,
+                             const weft_step *step, weft_error *error) {
+  bool timestamps = gpu->gpu->facts->timestamps;
+  if (timestamps) WEFT_TRY(weft_commands_add_time(gpu->commands, 0, error));
+  uint64_t before = gpu->commands->words;
+  WEFT_TRY(weft_gpu_encode_step(gpu, execution, step, error));
+  if (gpu->commands->words == before) gpu->commands->words = 0;
+  if (gpu->commands->words == 0) return WEFT_OK; /* nothing to do */
+  if (timestamps) WEFT_TRY(weft_commands_add_time(gpu->commands, 1, error));
+  WEFT_TRY(weft_gpu_submit(gpu, error));
+  struct weft_gpu_read *read = &gpu->reads[gpu->read_count];
+  weft_gpu_driver *driver = gpu->gpu->driver;
+  weft_memory memory = weft_gpu_memory_of(execution, step->outputs[0]);
+  read->staged = false;
+  WEFT_TRY(timestamps ? driver->read_times(driver, 2, gpu->times, &read->id, error)
+                      : driver->read(driver, memory, 0, 4, gpu->times, &read->id, error));
+  gpu->read_count++;
+  return WEFT_OK;
+}
+
 static weft_status run_step(weft_gpu_device *gpu, const weft_execution *execution,
                             const weft_step *step, weft_error *error) {
   WEFT_TRY(interrupted(execution, error));
@@ -350,21 +371,40 @@ static weft_status run_step(weft_gpu_device *gpu, const weft_execution *executio
     return step->outputs[0]->on_device ? upload(gpu, execution, step, error)
                                        : download(gpu, execution, step, error);
   if (reads_host(step)) WEFT_TRY(finish_reads(gpu, error));
-  return step->on_device ? weft_gpu_encode_step(gpu, execution, step, error)
-                         : step->run(step, execution, error);
+  if (!step->on_device) return step->run(step, execution, error);
+  return execution->profile ? run_alone(gpu, execution, step, error)
+                            : weft_gpu_encode_step(gpu, execution, step, error);
+}
+
+/* A step by itself: the next one waits for its end. What the GPU's timestamps do not say is seen by
+ * the clock on the wall. */
+static weft_status profile_step(weft_gpu_device *gpu, const weft_execution *execution,
+                                const weft_step *step, weft_error *error) {
+  weft_step_profile *profile = &execution->profile[execution->next_step];
+  if (!gpu->is_timing) {
+    gpu->started_ns = weft_now_ns(execution->runtime);
+    gpu->times[0] = gpu->times[1] = 0;
+    WEFT_TRY(run_step(gpu, execution, step, error));
+    gpu->is_timing = true;
+  }
+  WEFT_TRY(finish_reads(gpu, error));
+  gpu->is_timing = false;
+  profile->calls++;
+  if (gpu->times[1] == 0)
+    profile->total_ns += weft_now_ns(execution->runtime) - gpu->started_ns;
+  else if (gpu->times[1] > gpu->times[0]) /* they may run backwards */
+    profile->total_ns += gpu->times[1] - gpu->times[0];
+  return WEFT_OK;
 }
 
 static weft_status run_steps(weft_gpu_device *gpu, weft_execution *execution, weft_error *error) {
   const weft_plan *plan = execution->plan;
   for (; execution->next_step < plan->step_count; execution->next_step++) {
     const weft_step *step = &plan->steps[execution->next_step];
-    uint64_t started = execution->profile ? weft_now_ns(execution->runtime) : 0;
-    weft_status status = run_step(gpu, execution, step, error);
+    weft_status status = execution->profile ? profile_step(gpu, execution, step, error)
+                                            : run_step(gpu, execution, step, error);
     if (status == WEFT_PENDING) return status;
     if (status != WEFT_OK) return blame(step->node, step->is_copy, status, error);
-    if (!execution->profile) continue;
-    execution->profile[execution->next_step].calls++;
-    execution->profile[execution->next_step].total_ns += weft_now_ns(execution->runtime) - started;
   }
   WEFT_TRY(weft_gpu_submit(gpu, error));
   WEFT_TRY(interrupted(execution, error));
@@ -399,11 +439,19 @@ static weft_status gpu_execute(const weft_device *device, weft_execution *execut
   if (status == WEFT_OK) status = run_steps(gpu, execution, error);
   if (status == WEFT_PENDING || status == WEFT_OK) return status;
   gpu->commands->words = 0;
+  gpu->is_timing = false;
   drop_reads(gpu);
   return noted(device, status);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
+
+static void count_memory(const weft_device *device, uint64_t more) {
+  weft_device *counts = (weft_device *)(uintptr_t)device;
+  counts->memory_bytes += more;
+  if (counts->memory_bytes > counts->memory_bytes_peak)
+    counts->memory_bytes_peak = counts->memory_bytes;
+}
 
 static weft_status gpu_memory_open(const weft_device *device, uint64_t bytes, weft_memory *out,
                                    weft_error *error) {
@@ -413,14 +461,16 @@ static weft_status gpu_memory_open(const weft_device *device, uint64_t bytes, we
     return weft_fail(error, WEFT_LIMIT_EXCEEDED,
                      "%llu bytes in one piece, where the GPU takes %llu", (unsigned long long)bytes,
                      (unsigned long long)most);
-  return gpu->driver->buffer_open(gpu->driver, room, out, error);
+  WEFT_TRY(gpu->driver->buffer_open(gpu->driver, room, out, error));
+  count_memory(device, room);
+  return WEFT_OK;
 }
 
 static void gpu_memory_close(const weft_device *device, weft_memory memory) {
   weft_gpu *gpu = gpu_of(device)->gpu;
   if (!memory) return;
   weft_group_forget(gpu->groups, memory);
-  gpu->driver->buffer_close(gpu->driver, memory);
+  count_memory(device, 0 - gpu->driver->buffer_close(gpu->driver, memory));
 }
 
 static void close_weight(void *user, weft_memory memory) {

@@ -89,7 +89,8 @@ struct weft_gpu_driver {
    * may also come later. */
   weft_status (*buffer_open)(weft_gpu_driver *driver, uint64_t bytes, weft_gpu_id *out,
                              weft_error *error);
-  void (*buffer_close)(weft_gpu_driver *driver, weft_gpu_id buffer);
+  /* Answers how many they were. */
+  uint64_t (*buffer_close)(weft_gpu_driver *driver, weft_gpu_id buffer);
   /* Before any later submit. Offset and length: multiples of 4. The bytes are the caller's again
    * when it returns. */
   weft_status (*write)(weft_gpu_driver *driver, weft_gpu_id buffer, uint64_t offset,
@@ -144,6 +145,7 @@ weft_status weft_gpu_web_open(weft_heap *heap, uint32_t handle, weft_gpu_driver 
  * written and read or written twice in one dispatch. `facts` NULL: those of a plain adapter. */
 typedef struct weft_gpu_null_counts {
   uint64_t calls, buffers, pipelines, groups, reads; /* calls so far; objects open now */
+  uint64_t buffer_bytes;
   uint64_t submits, dispatches, copies, bytes_written, bytes_read;
   uint64_t fail_call;      /* set by the test: this call (counted from 1) fails; 0: none */
   weft_status fail_status; /* ... with this status; WEFT_DEVICE_LOST loses the device */

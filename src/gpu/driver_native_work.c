@@ -27,11 +27,13 @@ void weft_native_drop_buffer(WGPUBuffer *buffer) {
   *buffer = NULL;
 }
 
-static void native_buffer_close(weft_gpu_driver *driver, weft_gpu_id id) {
+static uint64_t native_buffer_close(weft_gpu_driver *driver, weft_gpu_id id) {
   native_driver *gpu = native_of(driver);
   native_buffer *buffer = weft_slots_find(&gpu->buffers, id);
+  uint64_t bytes = buffer ? buffer->bytes : 0;
   if (buffer) weft_native_drop_buffer(&buffer->buffer);
   weft_slots_give(&gpu->buffers, buffer);
+  return bytes;
 }
 
 static weft_status native_buffer_open(weft_gpu_driver *driver, uint64_t bytes, weft_gpu_id *out,

@@ -97,17 +97,21 @@ static weft_status null_buffer_open(weft_gpu_driver *driver, uint64_t bytes, wef
     return weft_heap_fail(gpu->heap, bytes, "a GPU buffer", error);
   }
   gpu->counts->buffers++;
+  gpu->counts->buffer_bytes += bytes;
   *out = buffer->slot.id;
   return WEFT_OK;
 }
 
-static void null_buffer_close(weft_gpu_driver *driver, weft_gpu_id id) {
+static uint64_t null_buffer_close(weft_gpu_driver *driver, weft_gpu_id id) {
   null_driver *gpu = null_of(driver);
   null_buffer *buffer = weft_slots_find(&gpu->buffers, id);
-  if (!buffer) return;
-  weft_heap_release(gpu->heap, buffer->bytes, buffer->size);
+  if (!buffer) return 0;
+  uint64_t bytes = buffer->size;
+  weft_heap_release(gpu->heap, buffer->bytes, bytes);
   weft_slots_give(&gpu->buffers, buffer);
   gpu->counts->buffers--;
+  gpu->counts->buffer_bytes -= bytes;
+  return bytes;
 }
 
 static weft_status null_write(weft_gpu_driver *driver, weft_gpu_id id, uint64_t offset,

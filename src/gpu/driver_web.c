@@ -4,8 +4,9 @@
 #include "base/memory.h"
 #include "gpu/driver.h"
 
-#define IMPORT(name)                                                                               \
-  __attribute__((import_module("weft_gpu"), import_name(#name))) int32_t web_driver_##name
+#define IMPORT_OF(type, name)                                                                      \
+  __attribute__((import_module("weft_gpu"), import_name(#name))) type web_driver_##name
+#define IMPORT(name) IMPORT_OF(int32_t, name)
 
 /* The device's facts as numbers (see `facts_of`), and as C strings: vendor, architecture, device,
  * description. */
@@ -14,7 +15,7 @@ IMPORT(text)(uint32_t handle, uint32_t which, char *to, uint32_t room);
 /* Of the latest call that failed. */
 IMPORT(message)(uint32_t handle, char *to, uint32_t room);
 IMPORT(buffer_open)(uint32_t handle, double bytes);
-IMPORT(buffer_close)(uint32_t handle, uint32_t buffer);
+IMPORT_OF(double, buffer_close)(uint32_t handle, uint32_t buffer); /* its bytes */
 IMPORT(write)(uint32_t handle, uint32_t buffer, double offset, const void *bytes, double length);
 IMPORT(read)(uint32_t handle, uint32_t buffer, double offset, double length, void *to);
 IMPORT(read_times)(uint32_t handle, uint32_t count, uint64_t *to);
@@ -59,8 +60,9 @@ static weft_status open_buffer(weft_gpu_driver *driver, uint64_t bytes, weft_gpu
                                weft_error *error) {
   return opened(driver, web_driver_buffer_open(handle_of(driver), (double)bytes), out, error);
 }
-static void close_buffer(weft_gpu_driver *driver, weft_gpu_id buffer) {
-  web_driver_buffer_close(handle_of(driver), buffer);
+static uint64_t close_buffer(weft_gpu_driver *driver, weft_gpu_id buffer) {
+  double bytes = web_driver_buffer_close(handle_of(driver), buffer);
+  return bytes > 0 ? (uint64_t)bytes : 0;
 }
 static weft_status write_buffer(weft_gpu_driver *driver, weft_gpu_id buffer, uint64_t offset,
                                 const void *bytes, uint64_t length, weft_error *error) {

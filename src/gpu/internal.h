@@ -42,6 +42,9 @@ typedef struct weft_gpu_device {
   struct weft_commands *commands;
   struct weft_gpu_read *reads; /* not yet done */
   uint32_t read_count, read_room;
+  /* Of the step that a profiled run waits for: */
+  bool is_timing;
+  uint64_t started_ns, times[2];
 } weft_gpu_device;
 
 /* ---- a step as dispatches (work.c) ----------------------------------------------------------- */

@@ -244,10 +244,7 @@ static weft_status compile(weft_gpu_device *gpu, job *j, const weft_tune_options
 
 static weft_status add_time(const weft_gpu_device *gpu, uint32_t index, weft_error *error) {
   if (!gpu->gpu->facts->timestamps) return WEFT_OK;
-  uint32_t *command = weft_commands_add(gpu->commands, WEFT_GPU_TIME, 2);
-  if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
-  command[1] = index;
-  return WEFT_OK;
+  return weft_commands_add_time(gpu->commands, index, error);
 }
 
 static weft_status submit(weft_gpu_device *gpu, job *j, const weft_execution *execution,

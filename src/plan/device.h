@@ -57,6 +57,8 @@ struct weft_device {
   /* Devices of the same space know each other's memory by the same numbers. */
   const void *space;
 
+  /* What is open of this, now and at most. */
+  uint64_t memory_bytes, memory_bytes_peak;
   /* Zeroed. Sizes and offsets are multiples of 4; a piece has room for its last 16 bytes. */
   weft_status (*memory_open)(const weft_device *device, uint64_t bytes, weft_memory *out,
                              weft_error *error);

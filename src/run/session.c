@@ -267,7 +267,10 @@ void weft_session_close(weft_session **out) {
 }
 
 weft_memory_use weft_session_memory(const weft_session *session) {
-  return weft_heap_use(&session->heap);
+  weft_memory_use use = weft_heap_use(&session->heap);
+  use.device_bytes = session->device->memory_bytes;
+  use.device_bytes_peak = session->device->memory_bytes_peak;
+  return use;
 }
 
 weft_status weft_session_dump(const weft_session *session, weft_dump what, weft_write_fn write,

@@ -163,7 +163,7 @@ static weft_status start(weft_session *session, const weft_run_options *options,
       .memories = session->memories,
       .cancel = &session->cancel,
       .deadline_ns = limit ? weft_now_ns(session->runtime) + limit : 0,
-      .profile = session->current->profile,
+      .profile = options && options->unprofiled ? NULL : session->current->profile,
       .detach = weft_cache_detach,
       .detach_user = session,
   };

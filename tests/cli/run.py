@@ -436,7 +436,10 @@ def test_gpu():
     said = weft_message("run", "matmul.onnx", "--gpu=null", "--tune", "slowly")
     assert said == "value of --tune 'slowly' does not exist; there are: auto, off, fast, full"
     shown = weft_json("bench", "matmul.onnx", "--gpu=null", "--runs", "1")
-    assert shown["gpu"] == named and all(step["gflops"] == 0 for step in shown["steps"])
+    assert shown["gpu"] == named and 0 < shown["gpu_memory_mib"] < 1, shown
+    assert all(step["calls"] == 1 for step in shown["steps"]), shown
+    (step,) = [step for step in shown["steps"] if step["op"] == "matmul"]
+    assert step["ms"] > 0 and step["gflops"] > 0, step
     chosen = subprocess.run([program, "run", "matmul.onnx", "--gpu=auto"], capture_output=True,
                             text=True, timeout=SECONDS_MAX)
     assert chosen.returncode == 0 and chosen.stderr.startswith(("weft: CPU: ", "weft: GPU: ")), \

@@ -15,6 +15,7 @@ typedef struct fault_case {
   uint32_t pending;
   weft_tune tune;
   uint64_t stride; /* from one call that fails to the next */
+  bool profile;
 } fault_case;
 
 typedef struct trial {
@@ -88,7 +89,7 @@ static bool contains(const char *text, const char *part) {
 /* False: there was no call n. */
 static bool fail_call(const fault_case *fault, uint64_t n, uint64_t *hidden) {
   trial t = {0};
-  session_options = (weft_session_options){.tune = fault->tune};
+  session_options = (weft_session_options){.tune = fault->tune, .profile = fault->profile};
   t.counts = (weft_gpu_null_counts){
       .fail_call = n, .fail_status = fault->status, .pending = fault->pending};
   try_all(&t);
@@ -112,10 +113,11 @@ static bool fail_call(const fault_case *fault, uint64_t n, uint64_t *hidden) {
 
 static void test_every_call_fails(void) {
   static const fault_case cases[] = {
-      {"memory, pending", WEFT_OUT_OF_MEMORY, 1, WEFT_TUNE_OFF, 1},
-      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF, 5},
-      {"lost", WEFT_DEVICE_LOST, 0, WEFT_TUNE_OFF, 1},
-      {"validation, tuning", WEFT_INTERNAL, 0, WEFT_TUNE_FAST, 61},
+      {"memory, pending", WEFT_OUT_OF_MEMORY, 1, WEFT_TUNE_OFF, 1, false},
+      {"validation, pending", WEFT_INTERNAL, 2, WEFT_TUNE_OFF, 5, false},
+      {"validation, profile", WEFT_INTERNAL, 1, WEFT_TUNE_OFF, 3, true},
+      {"lost", WEFT_DEVICE_LOST, 0, WEFT_TUNE_OFF, 1, false},
+      {"validation, tuning", WEFT_INTERNAL, 0, WEFT_TUNE_FAST, 61, false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     uint64_t n = 1, hidden = 0;
@@ -257,9 +259,10 @@ static void open_all(trial *t, uint32_t pending) {
 }
 
 /* After each of the polls that a run has; then the same step comes out. */
-static void test_cancelled_while_pending(void) {
-  trial t;
-  open_all(&t, 3);
+static void check_cancelled(bool profile) {
+  trial t = {.counts = {.pending = 3}};
+  session_options = (weft_session_options){.profile = profile};
+  try_all(&t);
   for (int i = 0; i < 2; i++) CHECK_OK(step(&t, 1), &t.rig.error); /* the first one compiles */
   uint64_t polls = t.rig.polls;
   CHECK(polls >= 3);
@@ -272,6 +275,10 @@ static void test_cancelled_while_pending(void) {
     t.rig.cancel_at = at;
   }
   close_all(&t, 0);
+}
+static void test_cancelled_while_pending(void) {
+  check_cancelled(false);
+  check_cancelled(true);
 }
 
 static void test_time_limit_while_pending(void) {
@@ -301,6 +308,64 @@ static void test_closed_while_pending(void) {
   open_parts(&t, 1000000);
   CHECK_INT(weft_session_prepare(t.rig.session, &t.rig.error), WEFT_PENDING);
   close_all(&t, 0);
+}
+
+/* ---- what is told of a session ----------------------------------------------------------------
+ */
+
+/* Every buffer of the GPU is one of its sessions'. */
+static void test_memory_is_counted(void) {
+  trial t;
+  weft_session *second = NULL;
+  open_all(&t, 0);
+  weft_memory_use first = weft_session_memory(t.rig.session);
+  CHECK(first.device_bytes > VOCABULARY * WIDTH * sizeof(float));
+  CHECK_INT(first.device_bytes, t.counts.buffer_bytes);
+  weft_session_options options = {.gpu = t.rig.gpu};
+  CHECK_OK(weft_session_open(t.rig.model, &options, &second, &t.rig.error), &t.rig.error);
+  CHECK_INT(first.device_bytes + weft_session_memory(second).device_bytes, t.counts.buffer_bytes);
+  weft_session_close(&second);
+  CHECK_INT(first.device_bytes, t.counts.buffer_bytes);
+  for (int i = 0; i < RUNS; i++) CHECK_OK(step(&t, i), &t.rig.error);
+  weft_memory_use last = weft_session_memory(t.rig.session);
+  CHECK_INT(last.device_bytes, t.counts.buffer_bytes);
+  CHECK(last.device_bytes_peak >= last.device_bytes && last.device_bytes > first.device_bytes);
+  close_all(&t, 0);
+  CHECK_INT(t.counts.buffer_bytes, 0);
+}
+
+/* The null GPU's clock goes on by 1000 ns per timestamp. */
+static void check_profile(bool timestamps) {
+  trial t = {.counts = {.pending = 1}};
+  gpu_rig *rig = &t.rig;
+  weft_gpu_driver *driver;
+  session_options = (weft_session_options){.profile = true};
+  CHECK_OK(open_runtime(&t, 0), &rig->error);
+  weft_heap *heap = &rig->runtime->heap;
+  CHECK_OK(weft_gpu_null_open(heap, NULL, &t.counts, &driver, &rig->error), &rig->error);
+  driver->facts.timestamps = timestamps;
+  CHECK_OK(weft_gpu_open_driver(heap, driver, &rig->gpu, &rig->error), &rig->error);
+  CHECK_OK(open_session(&t, 0), &rig->error);
+  for (int i = 0; i < 3; i++) {
+    rig->options.unprofiled = i == 2;
+    for (int k = 0; k < 2; k++) weft_tensor_close(&rig->past[k]); /* the same plan each time */
+    CHECK_OK(step(&t, 0), &rig->error);
+  }
+  uint32_t timed = 0;
+  weft_profile_entry entry;
+  for (size_t i = 0; weft_session_profile_entry(rig->session, i, &entry) == WEFT_OK; i++) {
+    CHECK_INT(entry.calls, 2);
+    bool is_product = strcmp(entry.op, "matmul") == 0;
+    if (is_product) CHECK(timestamps ? entry.total_ns == 2000 : entry.total_ns > 0);
+    timed += is_product;
+  }
+  CHECK(timed > 2);
+  CHECK_INT(t.counts.reads, 0);
+  close_all(&t, 0);
+}
+static void test_profile(void) {
+  check_profile(true);
+  check_profile(false);
 }
 
 /* ---- after a loss ---------------------------------------------------------------------------- */
@@ -397,6 +462,8 @@ int main(void) {
   CHECK_RUN(test_cancelled_while_pending);
   CHECK_RUN(test_time_limit_while_pending);
   CHECK_RUN(test_closed_while_pending);
+  CHECK_RUN(test_memory_is_counted);
+  CHECK_RUN(test_profile);
   CHECK_RUN(test_all_functions_after_a_loss);
   CHECK_RUN(test_caches_of_a_lost_gpu);
   CHECK_RUN(test_a_loss_is_everybodys);

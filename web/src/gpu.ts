@@ -279,13 +279,13 @@ class Driver {
   buffer(number: number): GPUBuffer {
     return this.#buffers.get(number).gpu;
   }
-  /** Commands that are not submitted yet may still use it. */
+  /** Commands that are not submitted yet may still use it. Answers its bytes, where it is ours. */
   closeBuffer(number: number): number {
     const buffer = this.#buffers.remove(number);
-    if (!buffer?.ours) return OK;
+    if (!buffer?.ours) return 0;
     if (this.#encoder) this.#closing.push(buffer.gpu);
     else buffer.gpu.destroy();
-    return OK;
+    return buffer.gpu.size;
   }
 
   write(number: number, offset: number, from: number, length: number): number {

@@ -442,6 +442,10 @@ export class CoreSession implements InferenceSessionHandler {
   endProfiling(): void {
     console.table(this.profile());
   }
+  /** Held in the GPU's memory. */
+  get gpuBytes(): number {
+    return this.#session && this.core.call.web_session_memory(this.#session, 0);
+  }
   /** Empty without `enableProfiling`. */
   profile(): ProfileEntry[] {
     const { core } = this;

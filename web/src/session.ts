@@ -23,6 +23,14 @@ const Base = CommonSession as unknown as InferenceSessionFactory & {
   new (handler: InferenceSessionHandler): CommonSession;
 };
 
+interface RuntimeInfo extends MemoryUse {
+  tier: string;
+  threads: number;
+  gpu?: string;
+  gpuBytes?: number;
+  why?: string;
+}
+
 export class InferenceSession extends Base {
   readonly #handler: InferenceSessionHandler;
 
@@ -59,16 +67,17 @@ export class InferenceSession extends Base {
     throw new Error("weft: another backend runs this session");
   }
   /**
-   * Weft: the wasm file in use, the threads that work, the GPU, why the provider "auto" has chosen
-   * as it did, and the memory of everything on the wasm file.
+   * Weft: the wasm file in use, the threads that work, the GPU and what this session holds in its
+   * memory, why the provider "auto" has chosen as it did, and the memory of everything on the wasm
+   * file.
    */
-  get runtime(): { tier: string; threads: number; gpu?: string; why?: string } & MemoryUse {
-    const { core, gpu, why } = this.#core;
+  get runtime(): RuntimeInfo {
+    const { core, gpu, gpuBytes, why } = this.#core;
     const threads = core.threads?.count ?? 1;
     return {
       tier: core.tier,
       threads,
-      ...(gpu && { gpu: gpu.description }),
+      ...(gpu && { gpu: gpu.description, gpuBytes }),
       ...(why && { why }),
       ...core.memoryUse(),
     };

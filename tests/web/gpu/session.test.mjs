@@ -48,6 +48,22 @@ test("a session says on what it runs, and the outputs are the CPU's", async () =
   await Promise.all([here.release(), there.release()]);
 });
 
+test("profiles have the GPU's time of each step; its memory is counted", async () => {
+  const session = await InferenceSession.create(linear(), { ...onGpu, enableProfiling: true });
+  const x = rowsOf3(60_000);
+  const held = session.runtime.gpuBytes;
+  const start = performance.now();
+  const results = [await session.run({ x }), await session.run({ x })];
+  const most = 1e6 * (performance.now() - start);
+  for (const { y } of results) assertNear(await y.getData(), linearOf(x.data));
+  const steps = session.profile();
+  for (const { calls, ns } of steps) assert.ok(calls === 2 && ns >= 0 && ns < most);
+  assert.ok(steps.find(({ op }) => op === "matmul").ns > 0);
+  assert.ok(session.runtime.gpuBytes >= held + 2 * 480_000);
+  await session.release();
+  assert.equal(session.runtime.gpuBytes, 0);
+});
+
 test("outputs stay on the GPU, are fed to other sessions, read and disposed of", async () => {
   const [first, second] = [
     await InferenceSession.create(linear(), onGpu),
