@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     let at = params.added_at + batch * params.added_batch + head * params.added_head +
       (row - start) * params.added_row;
 #if HALVES
-    present_raw[to] = pack2x16float(vec2<f32>(added(at + 2u * word), added(at + 2u * word + 1u)));
+    present_raw[to] = pack_f16(vec2<f32>(added(at + 2u * word), added(at + 2u * word + 1u)));
 #else
     present_raw[to] = added_raw[at + word];
 #end
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
     let at = params.past_at + batch * params.past_batch + head * params.past_head +
       row * params.past_row;
 #if HALVES
-    present_raw[to] = pack2x16float(vec2<f32>(past(at + 2u * word), past(at + 2u * word + 1u)));
+    present_raw[to] = pack_f16(vec2<f32>(past(at + 2u * word), past(at + 2u * word + 1u)));
 #else
     present_raw[to] = past_raw[at + word];
 #end

@@ -22,7 +22,7 @@ fn store_part(at: u32, i4: u32, value: vec4<f32>) {
 #for I 2
   if (4u * i4 + 2u * ${I}u < ${E}u) {
     out_raw[(at + 4u * i4 + 2u * ${I}u) >> 1u] =
-      pack2x16float(vec2<f32>(value[2u * ${I}u], value[2u * ${I}u + 1u]));
+      pack_f16(vec2<f32>(value[2u * ${I}u], value[2u * ${I}u + 1u]));
   }
 #end
 #else

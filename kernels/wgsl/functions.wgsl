@@ -291,6 +291,9 @@ fn expr_to_u32(x: f32) -> u32 {
   let r = select(u32(clamp(x, 0.0, 4294967040.0)), 4294967295u, x >= 4294967296.0);
   return select(r, 0u, expr_is_nan(x));
 }
+// From 65520 on it is infinite: see pack_f16.wgsl.
 fn expr_to_f16(x: f32) -> f32 {
+  let size = bitcast<u32>(x) & 0x7fffffffu;
+  if (size >= 0x477ff000u) { return expr_copysign(expr_bits(max(size, 0x7f800000u)), x); }
   return unpack2x16float(pack2x16float(vec2<f32>(x, 0.0))).x;
 }

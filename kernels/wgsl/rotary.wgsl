@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: ve
   }
 #if F16
   let pair = vec2<f32>(turned(2u * item), turned(min(2u * item + 1u, params.elements - 1u)));
-  y_raw[(params.y_at >> 1u) + item] = pack2x16float(pair);
+  y_raw[(params.y_at >> 1u) + item] = pack_f16(pair);
 #else
   y_store(params.y_at + item, turned(item));
 #end

@@ -58,7 +58,7 @@ static const accessors kinds[] = {
      "x_raw[i] = v;"},
     {WEFT_F16, WEFT_RAW_WORDS, "array<u32>", "f32", "unpack2x16float(x_raw[i >> 1u])[i & 1u]",
      "vec4<f32>(unpack2x16float(x_raw[2u * i]), unpack2x16float(x_raw[2u * i + 1u]))", NULL,
-     "x_raw[2u * i] = pack2x16float(v.xy); x_raw[2u * i + 1u] = pack2x16float(v.zw);"},
+     "x_raw[2u * i] = pack_f16(v.xy); x_raw[2u * i + 1u] = pack_f16(v.zw);"},
     {WEFT_F16, WEFT_RAW_VEC4, "array<vec4<u32>>", "f32",
      "unpack2x16float(" PART_OF("i >> 1u") ")[i & 1u]",
      "vec4<f32>(unpack2x16float(" PART_OF("2u * i") "), unpack2x16float(" PART_OF(
@@ -348,6 +348,15 @@ static weft_status expand(expander *ex, const char *file, uint32_t depth) {
   return ends == END_OF_FILE ? WEFT_OK : bad_line(ex, file, "#else or #end without #if");
 }
 
+/* Whether halves of words are written. */
+static bool packs_f16(const weft_shader *shader) {
+  for (uint32_t i = 0; i < shader->binding_count; i++) {
+    const weft_shader_binding *b = &shader->bindings[i];
+    if (b->dtype == WEFT_F16 && b->raw == WEFT_RAW_WORDS && b->writes) return true;
+  }
+  return false;
+}
+
 weft_status weft_shader_write(const weft_shader *shader, const weft_gpu_facts *facts,
                               weft_text *text, weft_error *error) {
   write_enables(shader, facts, text);
@@ -360,5 +369,6 @@ weft_status weft_shader_write(const weft_shader *shader, const weft_gpu_facts *f
                  .error = error,
                  .included = {shader->file},
                  .included_count = 1};
+  if (packs_f16(shader)) WEFT_TRY(expand(&ex, "pack_f16", 0));
   return expand(&ex, shader->file, 0);
 }
