@@ -177,6 +177,15 @@ static uint64_t class_extent(uint64_t extent) {
   return extent <= 4 ? extent : 1ull << weft_tune_class(extent);
 }
 
+/* Whether tiles may hold f16: all is f16, or codes are made numbers, which are rounded where rows
+ * might be too. */
+static bool may_be_f16(const matmul *job) {
+  if (job->a->dtype != WEFT_F16) return false;
+  if (!job->packed) return job->b->dtype == WEFT_F16;
+  if (job->format.bits < 16) return job->gpu->activations != WEFT_ACTIVATIONS_F32;
+  return job->format.bits == 16 && !job->format.bfloat;
+}
+
 /* Constant right sides keep their shape; what differs from run to run counts by its class. */
 static void choose(matmul *job) {
   weft_matmul_shape shape = {.m = class_extent(job->m), .batches = class_extent(job->batches)};
@@ -190,15 +199,15 @@ static void choose(matmul *job) {
   if (shape.norm && !job->rounded)
     shape.row_bytes = (uint32_t)(job->m * job->k * sizeof(float)); /* staged */
   shape.paired = job->pair != NULL;
-  shape.f16 = job->a->dtype == WEFT_F16 && (job->packed || job->b->dtype == WEFT_F16);
+  shape.f16 = may_be_f16(job);
   weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
   uint32_t count = weft_matmul_variants(job->gpu->gpu->facts, &shape, variants);
-  weft_tune_key key = {.family = "matmul",
-                       .words = {(uint32_t)shape.m, (uint32_t)shape.n, (uint32_t)shape.k,
-                                 (uint32_t)shape.batches,
-                                 shape.bits | (uint32_t)shape.rounded << 8 |
-                                     (uint32_t)shape.norm << 9 | (uint32_t)shape.paired << 10,
-                                 shape.block, (uint32_t)job->a->dtype, (uint32_t)job->transposed}};
+  weft_tune_key key = {
+      .family = "matmul",
+      .words = {(uint32_t)shape.m, (uint32_t)shape.n, (uint32_t)shape.k, (uint32_t)shape.batches,
+                shape.bits | (uint32_t)shape.rounded << 8 | (uint32_t)shape.norm << 9 |
+                    (uint32_t)shape.paired << 10 | (uint32_t)shape.f16 << 11,
+                shape.block, (uint32_t)job->a->dtype, (uint32_t)job->transposed}};
   job->variant = variants[weft_tune_choice(job->gpu, &key, count, 0)];
   job->finishes |= job->variant.splits > 1;
 }

@@ -19,7 +19,7 @@ static inline void gpu_print_variant(const gpu_bench *g, const weft_tune_entry *
                              .norm = words[4] >> 9 & 1,
                              .paired = words[4] >> 10 & 1,
                              .block = words[5],
-                             .f16 = words[6] == WEFT_F16};
+                             .f16 = words[4] >> 11 & 1};
   weft_matmul_variant variants[WEFT_MATMUL_VARIANTS_MAX];
   if (strcmp(entry->family, "matmul") != 0) return;
   weft_matmul_variants(g->gpu->facts, &shape, variants);
