@@ -54,6 +54,9 @@ LEADS = {"f32": 2e-4, "f16": 5e-3, "int4": 1e-2, "int8": 1e-2, "q4f16": 1e-2}  #
 # To onnxruntime, which rounds an encoder at f16 between all operators.
 ORT_TOLERANCES = {"f32": 1e-4, "f16": 2e-2}
 
+# Steps on the GPU, the most that a text or a token may take: rewrites treat all flavours alike.
+STEPS_ON_GPU = {"small MiniLM": 20, "MiniLM": 50, "decoder": 19, "decoder bench": 19}
+
 # Of which gpu.mjs makes do where time is short: it has the most kinds of kernels.
 QUICK = ("decoder q4f16",)
 
@@ -88,6 +91,10 @@ class Case:
 
     def decoder(self, session):
         return decoder.Weft(Config(**self.sizes), FLAVOURS[self.flavour][1], session)
+
+    @property
+    def steps_on_gpu(self):
+        return STEPS_ON_GPU.get(self.name.replace(f" {self.flavour}", ""))
 
     @property
     def rounds(self):
@@ -174,6 +181,13 @@ def misplaced(plan):
             yield f"is on the host: {line.strip()}"
 
 
+def surplus(case, plan):
+    """Yields how many steps are too many."""
+    count = len(re.findall("^ *device", plan, re.MULTILINE))
+    if case.steps_on_gpu and count > case.steps_on_gpu:
+        yield f"{count} steps on the GPU, not {case.steps_on_gpu}"
+
+
 def distance(actual, expected):
     return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
@@ -208,7 +222,9 @@ def check_gpu(case, data, model, gpu, expected, exact):
                 like.tokens = None  # whose lead is not known
         with weft.Session(model, activations=activations, gpu=gpu) as session:
             actual = case.run(session, expected)
-            complaints += misplaced(session.dump("plan"))
+            plan = session.dump("plan")
+            complaints += misplaced(plan)
+            complaints += surplus(case, plan)
         if activations == "f32":
             actual.tokens = None
         tolerance = EXACT_TOLERANCES[case.flavour] if activations == "f32" else case.tolerance
