@@ -98,6 +98,6 @@ test("an engine that leaves things out has no optional feature", async () => {
   const { numbers, texts, timestamps } = await describeDevice(bare);
   assert.deepEqual(numbers.slice(0, 10), [0, 0, 0, 0, 0, 0, 0, 4, 128, 0]);
   assert.ok(numbers.slice(10, 19).every((limit) => limit > 0));
-  assert.deepEqual(numbers.slice(19), [1, 1, 0]);
+  assert.deepEqual(numbers.slice(19), [1, 1, 1, 0]);
   assert.deepEqual([texts, timestamps], [["", "", "", ""], false]);
 });
