@@ -9,7 +9,7 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser.close());
 
-/** The text of a session of the page's first visit, or of a later one; how long the database took. */
+/** The text of a session of a first or later visit; how long the database took. */
 async function tuningOf(tune) {
   let asked;
   const { open } = IDBFactory.prototype;
