@@ -94,6 +94,8 @@ weft_status weft_infer_axis(const weft_infer *infer, int64_t axis, int32_t rank,
 weft_status weft_dim_derive(const weft_infer *infer, char operation, weft_dim a, weft_dim b,
                             weft_dim *out);
 weft_status weft_dim_add(const weft_infer *infer, weft_dim a, weft_dim b, weft_dim *out);
+/* a - b, where b is at most a. */
+weft_status weft_dim_subtract(const weft_infer *infer, weft_dim a, weft_dim b, weft_dim *out);
 weft_status weft_dim_multiply(const weft_infer *infer, weft_dim a, weft_dim b, weft_dim *out);
 /* Product of dims [begin, end). */
 weft_status weft_dim_product(const weft_infer *infer, const weft_shape *shape, int32_t begin,

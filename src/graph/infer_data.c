@@ -228,7 +228,7 @@ static weft_status count_integers(const weft_infer *infer, weft_dim *out) {
   if (WEFT_DIM_IS_SYMBOL(start) || WEFT_DIM_IS_SYMBOL(limit) || WEFT_DIM_IS_SYMBOL(delta)) {
     if (delta != 1 || (start < 0 && !WEFT_DIM_IS_SYMBOL(start))) return WEFT_OK;
     if (start == 0) *out = limit;
-    return start == 0 ? WEFT_OK : weft_dim_derive(infer, '-', limit, start, out);
+    return start == 0 ? WEFT_OK : weft_dim_subtract(infer, limit, start, out);
   }
   bool up = delta > 0;
   uint64_t step = up ? (uint64_t)delta : 0 - (uint64_t)delta;

@@ -45,6 +45,41 @@ weft_status weft_dim_add(const weft_infer *infer, weft_dim a, weft_dim b, weft_d
   return WEFT_OK;
 }
 
+/* What is left of the sum `name` without one of its two symbols: an operand, as print_operand
+ * writes it; empty where `name` is no such sum. */
+static weft_str other_operand(weft_str name, weft_str operand) {
+  uint32_t length = operand.length;
+  weft_str rest = {name.data, 0};
+  if (name.length < length + 2) return rest;
+  const char *after = name.data + name.length - length - 1;
+  if (memcmp(name.data, operand.data, length) == 0 && name.data[length] == '+')
+    rest = (weft_str){name.data + length + 1, name.length - length - 1};
+  else if (*after == '+' && memcmp(after + 1, operand.data, length) == 0)
+    rest.length = name.length - length - 1;
+  bool compound = is_compound(rest);
+  if (compound && rest.data[0] == '(' && rest.data[rest.length - 1] == ')')
+    return (weft_str){rest.data + 1, rest.length - 2};
+  bool number = rest.length > 0 && rest.data[0] >= '0' && rest.data[0] <= '9';
+  if (compound || number) rest.length = 0;
+  return rest;
+}
+
+weft_status weft_dim_subtract(const weft_infer *infer, weft_dim a, weft_dim b, weft_dim *out) {
+  weft_graph *graph = infer->at->graph;
+  bool known = a != WEFT_DIM_UNKNOWN && b != WEFT_DIM_UNKNOWN;
+  if (!infer->at->fixed && known && WEFT_DIM_IS_SYMBOL(a) && WEFT_DIM_IS_SYMBOL(b)) {
+    char name[100];
+    weft_text text = {.buffer = name, .size = sizeof name};
+    print_operand(graph, b, &text);
+    weft_str operand = {name, (uint32_t)text.length};
+    weft_str rest = {0};
+    if (text.length + 1 < sizeof name)
+      rest = other_operand(graph->symbols[WEFT_DIM_SYMBOL_INDEX(a)], operand);
+    if (rest.length > 0) return weft_graph_symbol(graph, rest, out, infer->error);
+  }
+  return weft_dim_derive(infer, '-', a, b, out);
+}
+
 weft_status weft_dim_multiply(const weft_infer *infer, weft_dim a, weft_dim b, weft_dim *out) {
   if (a == 0 || b == 1) {
     *out = a;

@@ -82,13 +82,14 @@ static bool is_rank_4(const weft_graph *graph, weft_value_id value, weft_dtype d
   return graph->values[value].shape.rank == 4 && graph->values[value].dtype == dtype;
 }
 
-/* Each dimension of the mask is 1 or the scores'. */
+/* Each dimension of the mask but the last is 1 or the scores'. The last is one or the other at
+ * every run that gets beyond the product with v (see same_keys). */
 static bool mask_fits(const weft_graph *graph, weft_value_id mask, weft_dtype dtype,
                       const weft_shape *scores) {
   if (mask == WEFT_VALUE_NONE) return true;
   const weft_value *value = &graph->values[mask];
   if (value->dtype != dtype || value->shape.rank < 0 || value->shape.rank > 4) return false;
-  for (int32_t i = 0; i < value->shape.rank; i++) {
+  for (int32_t i = 1; i < value->shape.rank; i++) {
     weft_dim dim = value->shape.dims[value->shape.rank - 1 - i];
     if (dim != 1 && dim != scores->dims[3 - i]) return false;
   }
@@ -155,6 +156,18 @@ static bool same_heads(const weft_graph *graph, const attention_match *match) {
   return q[0] == k[0] && q[0] == v[0] && q[1] == k[1] && q[1] == v[1];
 }
 
+/* The masked scores have the product's shape. Where only a run tells whether the mask is as long as
+ * the scores, it is if v has as many rows as k: what is multiplied with v is of that length. */
+static bool same_keys(const weft_graph *graph, const attention_match *match,
+                      const weft_shape *masked) {
+  weft_shape scores = graph->values[match->product].shape;
+  const weft_shape *v = &graph->values[match->v].shape;
+  if (scores.rank != 4 || v->rank != 4) return false;
+  if (scores.dims[3] != WEFT_DIM_UNKNOWN && scores.dims[3] == v->dims[2])
+    scores.dims[3] = masked->dims[3];
+  return weft_shape_equal(&scores, masked);
+}
+
 /* Others' use of the weights of the softmax would have it computed twice. */
 static bool match_attention(const fusion *fuse, const weft_node *node, attention_match *match) {
   const weft_graph *graph = fuse->graph;
@@ -171,10 +184,10 @@ static bool match_attention(const fusion *fuse, const weft_node *node, attention
   if (scores->rank != 4 || (axis != -1 && axis != 3)) return false;
   match->v = node->inputs[1];
   if (!match_masked(graph, weft_match_uncast(graph, softmax->inputs[0]), match)) return false;
-  bool good = weft_shape_equal(&graph->values[match->product].shape, scores) &&
-              weft_match_is_float(dtype) && is_rank_4(graph, match->q, dtype) &&
-              is_rank_4(graph, match->k_transposed, dtype) && is_rank_4(graph, match->v, dtype) &&
-              same_heads(graph, match) && mask_fits(graph, match->mask, dtype, scores) &&
+  bool good = same_keys(graph, match, scores) && weft_match_is_float(dtype) &&
+              is_rank_4(graph, match->q, dtype) && is_rank_4(graph, match->k_transposed, dtype) &&
+              is_rank_4(graph, match->v, dtype) && same_heads(graph, match) &&
+              mask_fits(graph, match->mask, dtype, scores) &&
               mask_fits(graph, match->allowed, WEFT_BOOL, scores);
   if (!good) return false;
   find_k(graph, match);

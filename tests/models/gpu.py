@@ -55,7 +55,8 @@ LEADS = {"f32": 2e-4, "f16": 5e-3, "int4": 1e-2, "int8": 1e-2, "q4f16": 1e-2}  #
 ORT_TOLERANCES = {"f32": 1e-4, "f16": 2e-2}
 
 # Steps on the GPU, the most that a text or a token may take: rewrites treat all flavours alike.
-STEPS_ON_GPU = {"small MiniLM": 20, "MiniLM": 50, "decoder": 19, "decoder bench": 19}
+STEPS_ON_GPU = {"small MiniLM": 20, "MiniLM": 50, "decoder": 19, "decoder bench": 19,
+                "decoder standard": 19}
 
 # Of which gpu.mjs makes do where time is short: it has the most kinds of kernels.
 QUICK = ("decoder q4f16",)

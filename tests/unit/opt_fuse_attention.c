@@ -195,6 +195,37 @@ static void test_grouped_heads(void) {
   expect_grouped(3, 2, "f32[2,2,5,4]", "f32[2,3,5,4]", REPEAT REPEAT "attention; ");
 }
 
+/* A mask whose length only a run tells: v is as long as k, so that another one could not run. */
+static bool is_fused(const form *a) {
+  fixture f;
+  fixture_open(&f);
+  weft_value_id w = op_softmax(&f, scores(&f, a), 3);
+  mark_output(&f, 0, op_matmul(&f, w, tensor(&f, a->v)));
+  weft_opt_context context = {.heap = &f.heap};
+  CHECK_OK(weft_pass_fuse_attention(&f.graph, &context, &f.error), &f.error);
+  CHECK_OK(weft_graph_verify(&f.graph, &f.error), &f.error);
+  weft_value_id y = f.graph.regions[0].outputs[0];
+  bool fused = f.graph.nodes[f.graph.values[y].producer].op == WEFT_OP_ATTENTION;
+  fixture_close(&f);
+  return fused;
+}
+
+static void test_masks_of_unknown_length(void) {
+  form a = {.q = "f32[b,2,tokens,4]",
+            .k = "f32[b,2,4,past+tokens]",
+            .v = "f32[b,2,past+tokens,5]",
+            .mask = "f32[b,1,tokens,total]",
+            .scale = ON_SCORES};
+  CHECK(is_fused(&a));
+  a.mask = "f32[b,1,total,past+tokens]"; /* it may repeat the queries */
+  CHECK(!is_fused(&a));
+  a.mask = "f32[b,1,tokens,total]";
+  a.v = "f32[b,2,others,5]";
+  CHECK(!is_fused(&a));
+  a.v = "f32[b,2,total,5]";
+  CHECK(!is_fused(&a));
+}
+
 /* Time must not grow with the square of the number of attentions. */
 static void test_many(void) {
   fixture f;
@@ -227,6 +258,7 @@ int main(void) {
   }
   in_f16 = false;
   CHECK_RUN(test_where);
+  CHECK_RUN(test_masks_of_unknown_length);
   CHECK_RUN(test_many);
   CHECK_RUN(test_softmax_between_casts);
   CHECK_RUN(test_where_in_f16);
