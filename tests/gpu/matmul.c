@@ -24,7 +24,7 @@ typedef struct product {
   weft_array *y;
   double magnitude; /* of |b| */
   bool rounded;     /* rows to 8 bits */
-  bool exact;       /* numbers of codes are not rounded to f16 */
+  bool exact;       /* nothing is rounded to f16 on the way */
 } product;
 
 /* Sums of k products of up to 2 |b|; f16 in workgroup memory rounds those. A GPU's division may
@@ -145,38 +145,49 @@ static void test_batches(gpu_bench *g) {
 
 /* ---- expressions ----------------------------------------------------------------------------- */
 
-/* relu(product + x1) * x2 + x3 (+ x1) */
-static weft_instruction code[] = {
-    {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {0, 1}},
-    {.op = WEFT_EXPR_RELU, .dtype = WEFT_F32, .operands = {4}},
-    {.op = WEFT_EXPR_MUL, .dtype = WEFT_F32, .operands = {5, 2}},
-    {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {6, 3}},
-    {.op = WEFT_EXPR_ADD, .dtype = WEFT_F32, .operands = {7, 1}},
-};
-static weft_attributes expression = {
-    .matmul.expr = {.input_count = 4,
-                    .code_count = 5,
-                    .input_dtypes = {WEFT_F32, WEFT_F32, WEFT_F32, WEFT_F32},
-                    .code = code}};
+/* relu(product + x1) * x2 + x3 (+ x1), in the type of y at last */
+static weft_instruction code[6];
+static weft_attributes expression = {.matmul.expr = {.input_count = 4, .code = code}};
 
 /* Kernels write the results of long expressions in another way. */
+static void set_code(weft_dtype dtype, weft_dtype result, bool is_long) {
+  static const weft_instruction all[] = {
+      {.op = WEFT_EXPR_ADD, .operands = {0, 1}}, {.op = WEFT_EXPR_RELU, .operands = {4}},
+      {.op = WEFT_EXPR_MUL, .operands = {5, 2}}, {.op = WEFT_EXPR_ADD, .operands = {6, 3}},
+      {.op = WEFT_EXPR_ADD, .operands = {7, 1}},
+  };
+  uint8_t count = is_long ? 5 : 4;
+  for (uint8_t i = 0; i < count; i++) code[i] = all[i], code[i].dtype = (uint8_t)dtype;
+  for (int i = 0; i < 4; i++) expression.matmul.expr.input_dtypes[i] = (uint8_t)dtype;
+  if (result != dtype) {
+    code[count] = (weft_instruction){
+        .op = WEFT_EXPR_CAST, .dtype = (uint8_t)result, .operands = {(uint8_t)(3 + count)}};
+    count++;
+  }
+  expression.matmul.expr.code_count = count;
+}
+
 static void add_extras(gpu_bench *g, product *p, int64_t batch, int64_t m, int64_t n) {
-  expression.matmul.expr.code_count = bench_below(&g->cpu, 2) ? 5 : 4;
+  weft_dtype dtype = p->inputs[0]->dtype;
+  set_code(dtype, p->y->dtype, bench_below(&g->cpu, 2));
   p->attributes = &expression;
-  p->inputs[2] = bench_random(&g->cpu, WEFT_F32, 1, &n, BENCH_RANDOM);
-  p->inputs[3] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, 1, 1), BENCH_DENSE);
-  p->inputs[4] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, m, n), BENCH_RANDOM);
+  p->inputs[2] = bench_random(&g->cpu, dtype, 1, &n, BENCH_RANDOM);
+  p->inputs[3] = bench_random(&g->cpu, dtype, 3, DIMS(batch, 1, 1), BENCH_DENSE);
+  p->inputs[4] = bench_random(&g->cpu, dtype, 3, DIMS(batch, m, n), BENCH_RANDOM);
   p->count = 5;
 }
 
 static void test_expressions(gpu_bench *g) {
-  for (uint32_t round = 0; round < 8; round++) {
+  static const weft_dtype dtypes[][2] = {
+      {WEFT_F32, WEFT_F32}, {WEFT_F16, WEFT_F16}, {WEFT_F16, WEFT_F32}, {WEFT_F32, WEFT_F16}};
+  for (uint32_t round = 0; round < 12; round++) {
+    weft_dtype dtype = dtypes[round % 4][0], result = dtypes[round % 4][1];
     int64_t batch = 1 + (int64_t)bench_below(&g->cpu, 3), m = 1 + (int64_t)bench_below(&g->cpu, 40);
     int64_t n = 1 + (int64_t)bench_below(&g->cpu, 70), k = 1 + (int64_t)bench_below(&g->cpu, 30);
-    product p = {.magnitude = 4};
-    p.inputs[0] = bench_random(&g->cpu, WEFT_F32, 3, DIMS(batch, m, k), BENCH_DENSE);
-    p.inputs[1] = bench_random(&g->cpu, WEFT_F32, 2, DIMS(k, n), BENCH_DENSE);
-    p.y = bench_array(&g->cpu, WEFT_F32, 3, DIMS(batch, m, n), BENCH_DENSE);
+    product p = {.magnitude = 4, .exact = true};
+    p.inputs[0] = bench_random(&g->cpu, dtype, 3, DIMS(batch, m, k), BENCH_DENSE);
+    p.inputs[1] = bench_random(&g->cpu, dtype, 2, DIMS(k, n), BENCH_DENSE);
+    p.y = bench_array(&g->cpu, result, 3, DIMS(batch, m, n), BENCH_DENSE);
     add_extras(g, &p, batch, m, n);
     check_variants(g, &p, false);
     bench_clear(&g->cpu);
