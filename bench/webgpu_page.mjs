@@ -2,7 +2,7 @@
 // onnxruntime-web's `webgpu` provider in one browser, on one adapter. cases/webgpu.mjs drives it.
 import * as ort from "/onnxruntime-web/ort.webgpu.bundle.min.mjs";
 import * as weft from "/weft-web/webgpu.js";
-import { takeTurns } from "/bench/measure.mjs";
+import { median, takeTurns } from "/bench/measure.mjs";
 import { WebSession } from "/bench/web_session.mjs";
 
 ort.env.wasm.wasmPaths = "/onnxruntime-web/";
@@ -40,7 +40,7 @@ export async function start(name, path, { inputs, onGpu }) {
     times.push(performance.now() - start);
   }
   const [creation, first, ...warm] = times;
-  return { creation, "first run": first, warm: Math.min(...warm) };
+  return { creation, "first run": first, warm: median(warm) };
 }
 
 /** Starts the browser's GPU process, which nobody's creation shall pay for. */

@@ -148,6 +148,8 @@ export class Core {
   trap: Error | undefined;
   /** Those that work with the calling one; undefined where there is but one. */
   threads: Threads | undefined;
+  /** Nothing where they have begun. */
+  startThreads: () => unknown = () => undefined;
   readonly #module: WebAssembly.Module;
   readonly #memory: WebAssembly.Memory;
   readonly #glue = new GpuGlue(() => this.#memory);

@@ -10,6 +10,7 @@ import { feedExternal } from "./feed.js";
 import type { GpuFeature } from "./gpu_device.js";
 import { type PageGpu, findGpu } from "./gpu_page.js";
 import { loadCore } from "./runtime.js";
+import { pause } from "./threads.js";
 import {
   type Bytes,
   type Remote,
@@ -91,6 +92,11 @@ export class Loading implements Host {
   constructor(options: SessionOptions, location: string) {
     this.options = options;
     this.#location = location;
+  }
+
+  /** Whether the CPU does the work, or may come to do it. */
+  get threaded(): boolean {
+    return this.auto || !this.gpu;
   }
 
   file(location: string): Source {
@@ -216,13 +222,19 @@ async function finishModel(core: Core, loading: Loading, loader: number): Promis
 const THREADS_FROM_BYTES = 2 ** 20;
 const THREADS_MS = 1000;
 
+/** On a GPU there is little for them to do, and the first run comes first. */
+async function startThreadsLater(core: Core): Promise<void> {
+  await pause(THREADS_MS);
+  if (!core.trap) core.startThreads();
+}
+
 async function prepare(core: Core, session: CoreSession): Promise<void> {
   if (session.gpu) await keepingTuning(core, session.gpu, () => session.prepare());
 }
 
 /** How large the model is turns out when it has been read: then it may have to start over. */
 async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<CoreSession> {
-  const core = await loadCore(tier);
+  const core = await loadCore(tier, loading.threaded);
   throwIfAborted(loading.options.signal);
   // The database answers while the model arrives; who needs it sees a failure.
   if (loading.gpu) restoreTuning(core, core.gpu(loading.gpu)).catch(() => undefined);
@@ -240,7 +252,8 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
         await session.dispose();
         throw error;
       });
-      if (weightBytes >= THREADS_FROM_BYTES) await core.threads?.begun(THREADS_MS);
+      if (session.gpu) void startThreadsLater(core);
+      else if (weightBytes >= THREADS_FROM_BYTES) await core.threads?.begun(THREADS_MS);
       return session;
     }
   } finally {
@@ -291,7 +304,9 @@ async function feedDownload(core: Core, loading: Loading, { size, chunks }: Down
 async function openDownload(location: string, loading: Loading): Promise<CoreSession> {
   const { signal } = loading.options;
   // Most likely the right one; it comes while the server thinks. Who needs it sees its failure.
-  loadCore(chooseTier(loading.externalBytes, env.wasm.simd)).catch(() => undefined);
+  loadCore(chooseTier(loading.externalBytes, env.wasm.simd), loading.threaded).catch(
+    () => undefined,
+  );
   let first: Download | undefined = await download(location, signal);
   const tier = chooseTier(first.size + loading.externalBytes, env.wasm.simd);
   return createOn(tier, loading, async (core) => {

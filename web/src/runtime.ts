@@ -62,27 +62,34 @@ async function open(tier: Tier, threads: number): Promise<Core> {
   return Core.create(tier, await compileFrom(files[tier]().href), coreLogLevel(), threads);
 }
 
-/** Workers start while the module is fetched and compiled. */
-async function load(tier: Tier): Promise<Core> {
+/** Workers that are wanted now start while the module is fetched and compiled. */
+async function load(tier: Tier, threaded: boolean): Promise<Core> {
   const wanted = wantedThreads();
   const opening = open(tier, wanted.count);
-  const threads = wanted.count > 1 ? new Threads(wanted, opening) : undefined;
+  const start = () => (wanted.count > 1 ? new Threads(wanted, opening) : undefined);
+  const threads = threaded ? start() : undefined;
   const core = await opening;
   core.threads = threads;
+  core.startThreads = () => (core.threads ??= start());
   return core;
 }
 
-/** The core of a tier. One that failed is not kept: the next call tries again. */
-export async function loadCore(tier: Tier): Promise<Core> {
+/**
+ * The core of a tier, with its threads begun where they are wanted. One that failed is not kept: the
+ * next call tries again.
+ */
+export async function loadCore(tier: Tier, threaded: boolean): Promise<Core> {
   let loading = cores.get(tier);
   if (!loading || (await loading.catch(() => undefined))?.trap) {
     // Another caller may have replaced it meanwhile.
     if (cores.get(tier) === loading) {
-      const fresh = load(tier);
+      const fresh = load(tier, threaded);
       fresh.catch(() => cores.delete(tier));
       cores.set(tier, fresh);
     }
     loading = cores.get(tier)!;
   }
-  return loading;
+  const core = await loading;
+  if (threaded) core.startThreads();
+  return core;
 }

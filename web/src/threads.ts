@@ -15,7 +15,7 @@ const MEASUREMENTS = 3;
 const MEASUREMENT_PAUSE_MS = 1000;
 
 /** Does not keep a process of Node's alive. */
-function pause(ms: number): Promise<void> {
+export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms) as { unref?(): void };
     timer.unref?.();

@@ -38,7 +38,7 @@ export class Tokenizer {
     if (typeof file !== "string" && !(file instanceof URL)) bytes = asBytes(file);
     else if (isFile(String(file))) bytes = await readWholeFile(String(file));
     else bytes = await downloadWhole(file);
-    const core = await loadCore(chooseTier(0, env.wasm.simd));
+    const core = await loadCore(chooseTier(0, env.wasm.simd), false);
     const tokenizer = core.withBytes(bytes, (at, length) =>
       core.check(core.call.web_tokenizer_open(core.context, at, length)),
     );
