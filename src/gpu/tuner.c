@@ -12,18 +12,16 @@
 typedef enum tuner_phase { NEXT_CLASS, COMPILE, SUBMIT, WAIT } tuner_phase;
 
 /* The least time of a submit that counts: in the first round that does, and later. Without
- * timestamps the clock on the wall sees the submit's own cost too. */
-static const double short_ns = 1e6, long_ns = 3e6, wall_factor = 3;
+ * timestamps the clock on the wall sees the submit's own cost too; a CPU does other things. */
+static const double short_ns = 1e6, long_ns = 3e6, rough_factor = 3;
 enum { REPEATS_MAX = 4096 };
 
-/* Round 0 warms up: what a driver does at first use is done then, and no time of it counts; only
- * variants that take far_ns and are out of all proportion end there. */
+/* Round 0 warms up: what a driver does at first use is done then, and no time of it counts. */
 enum { ROUNDS_FAST = 6, ROUNDS_FULL = 12 };
-static const double far_ns = 2e7;
 
-/* So many times the best one's time a variant may take after each round; the last for all others.
- */
-static const double left_behind[] = {8, 4, 3, 2, 1.5, 1.3, 1.2, 1.1};
+/* So many times the best one's time a variant may take after each later round; the last for all
+ * others. */
+static const double left_behind[] = {4, 3, 2, 1.5, 1.3, 1.2, 1.1};
 enum { CUTS = sizeof left_behind / sizeof *left_behind };
 
 /* The guess is only given up for what is clearly faster: in several rounds, or in the first. */
@@ -279,11 +277,8 @@ static uint32_t more_repeats(uint32_t repeats, double ns, double wanted) {
 /* Takes in the time of a submit; false: it was too short, and has to be repeated for longer. */
 static bool take_time(const weft_gpu_device *gpu, const job *j, tuner_variant *v, double ns) {
   double wanted = j->round < 2 ? short_ns : long_ns;
-  if (!gpu->gpu->facts->timestamps) wanted *= wall_factor;
-  if (j->round == 0) {
-    v->ns = ns;
-    return true;
-  }
+  if (!gpu->gpu->facts->timestamps || gpu->gpu->facts->is_software) wanted *= rough_factor;
+  if (j->round == 0) return true;
   if (ns < wanted && v->repeats < REPEATS_MAX) {
     v->repeats = more_repeats(v->repeats, ns, wanted);
     return false;
@@ -307,13 +302,11 @@ static tuner_variant *best_of(const job *j) {
 /* Drops those that are left behind; answers how many there still are. */
 static uint32_t cut(job *j) {
   const tuner_variant *best = best_of(j);
-  double most = left_behind[j->round < CUTS ? j->round : CUTS - 1] * (best ? best->ns : 0);
+  double most = best ? left_behind[j->round < CUTS ? j->round - 1 : CUTS - 1] * best->ns : 0;
   uint32_t left = 0;
-  if (j->round == 0 && most < far_ns) most = far_ns;
   for (uint32_t i = 0; i < j->count; i++) {
     tuner_variant *v = &j->variants[i];
     if (v->ns > most) v->out = true;
-    if (j->round == 0) v->ns = 0;
     left += !v->out;
   }
   return left;
