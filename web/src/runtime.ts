@@ -75,8 +75,8 @@ async function load(tier: Tier, threaded: boolean): Promise<Core> {
 }
 
 /**
- * The core of a tier, with its threads begun where they are wanted. One that failed is not kept: the
- * next call tries again.
+ * The core of a tier, with its threads begun where they are wanted. One that failed is not kept:
+ * the next call tries again.
  */
 export async function loadCore(tier: Tier, threaded: boolean): Promise<Core> {
   let loading = cores.get(tier);

@@ -11,6 +11,7 @@ import { cache, linear } from "../onnx.mjs";
 import { InferenceSession, Tensor, env, messageOf, serving } from "../weft.mjs";
 import { bufferOf } from "./gpu.mjs";
 
+env.wasm.numThreads = 1; // others start later, and take memory
 const webgpu = { executionProviders: ["webgpu"] };
 const onGpu = { ...webgpu, preferredOutputLocation: "gpu-buffer" };
 /** It compiles slowly, and keeps memory for that. */
