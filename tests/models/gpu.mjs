@@ -47,7 +47,7 @@ async function decode(weft, session, { prompt, tokens: { length }, cache }) {
     }
     const results = await session.run({ ...feeds, ...past });
     const logits = Array.from(await results.logits.getData(true), Number);
-    values.push(...logits);
+    for (const logit of logits) values.push(logit); // too many for arguments
     tokens.push(best(logits.slice(-logits.length / ids.length)));
     for (const tensor of Object.values(past)) tensor.dispose();
     past = Object.fromEntries(
