@@ -112,8 +112,8 @@ static weft_status copy_past(weft_commands *commands, const weft_execution *exec
     int64_t b = head / past->dims[1], h = head % past->dims[1];
     int64_t start = b * past->strides[0] + h * past->strides[1];
     int64_t to = b * present->strides[0] + h * present->strides[1];
-    uint32_t *command = weft_commands_add(commands, WEFT_GPU_COPY, WEFT_GPU_COPY_WORDS);
-    if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+    uint32_t *command = weft_commands_add(commands, WEFT_GPU_COPY, WEFT_GPU_COPY_WORDS, error);
+    if (!command) return WEFT_OUT_OF_MEMORY;
     weft_command_copy(command, weft_gpu_memory_of(execution, past),
                       past->offset + (uint64_t)start * size, weft_gpu_memory_of(execution, present),
                       present->offset + (uint64_t)to * size, length);

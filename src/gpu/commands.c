@@ -127,11 +127,15 @@ void weft_commands_release(weft_commands *commands) {
   *commands = (weft_commands){.heap = commands->heap};
 }
 
-uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words) {
+uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words,
+                            weft_error *error) {
   if (commands->room - commands->words < words) {
     uint64_t room = 2 * commands->room + words + 1024;
     uint32_t *table = weft_heap_allocate(commands->heap, room * sizeof *table);
-    if (!table) return NULL;
+    if (!table) {
+      (void)weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+      return NULL;
+    }
     if (commands->words) memcpy(table, commands->table, (size_t)commands->words * sizeof *table);
     weft_heap_release(commands->heap, commands->table, commands->room * sizeof *table);
     commands->table = table;
@@ -144,8 +148,8 @@ uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, u
 }
 
 weft_status weft_commands_add_time(weft_commands *commands, uint32_t index, weft_error *error) {
-  uint32_t *command = weft_commands_add(commands, WEFT_GPU_TIME, 2);
-  if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+  uint32_t *command = weft_commands_add(commands, WEFT_GPU_TIME, 2, error);
+  if (!command) return WEFT_OUT_OF_MEMORY;
   command[1] = index;
   return WEFT_OK;
 }

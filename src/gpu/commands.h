@@ -24,9 +24,10 @@ typedef struct weft_commands {
 } weft_commands;
 
 void weft_commands_release(weft_commands *commands);
-/* Room for a command of `words` words, with word 0 written; NULL: no memory. Grows to what a run
- * needs, and stays. */
-uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words);
+/* Room for a command of `words` words, with word 0 written; NULL: no memory, as *error says. Grows
+ * to what a run needs, and stays. */
+uint32_t *weft_commands_add(weft_commands *commands, weft_gpu_command command, uint32_t words,
+                            weft_error *error);
 
 /* Timestamp `index`, where the GPU has them. */
 weft_status weft_commands_add_time(weft_commands *commands, uint32_t index, weft_error *error);

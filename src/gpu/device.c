@@ -218,8 +218,8 @@ static weft_status encode_dispatch(const weft_gpu_device *gpu, const weft_execut
   weft_gpu_id group;
   WEFT_TRY(find_group(gpu, execution, step, dispatch, &group, error));
   uint32_t *command =
-      weft_commands_add(gpu->commands, WEFT_GPU_DISPATCH, 6 + dispatch->param_words);
-  if (!command) return weft_fail(error, WEFT_OUT_OF_MEMORY, "no memory for the GPU's commands");
+      weft_commands_add(gpu->commands, WEFT_GPU_DISPATCH, 6 + dispatch->param_words, error);
+  if (!command) return WEFT_OUT_OF_MEMORY;
   command[1] = dispatch->kernel->pipeline;
   command[2] = group;
   memcpy(command + 3, groups, 3 * sizeof *groups);

@@ -232,11 +232,12 @@ static panel_sizes sizes_of(const packing *job) {
                        scales * (job->format.f16_scales ? 2 : 4), scales * zero_size(&job->format)};
 }
 
-/* Writes the latest `count` panels to where they belong. */
-static void write_panels(packing *job, uint64_t count) {
+/* Writes the panels since the last call, the latest perhaps in part, to where they belong. */
+static void write_panels(packing *job) {
   const weft_gpu_places *at = &job->places;
   panel_sizes size = sizes_of(job);
   uint64_t first = (job->column - 1) / COLUMNS / job->room * job->room;
+  uint64_t count = divide_up(job->column, COLUMNS) - first;
   job->status = write(job, first * size.words, job->words, count * size.words);
   if (job->status == WEFT_OK)
     job->status = write(job, at->scales + first * size.scales, job->scales, count * size.scales);
@@ -251,7 +252,7 @@ static void put_column(void *user, uint64_t column) {
   put_codes(job, column, panel * job->places.words * COLUMNS + at);
   put_scales(job, column, panel * job->places.blocks * COLUMNS + at);
   put_zeros(job, column, panel * job->places.blocks * COLUMNS + at);
-  if (++job->column % (job->room * COLUMNS) == 0) write_panels(job, job->room);
+  if (++job->column % (job->room * COLUMNS) == 0) write_panels(job);
 }
 
 static weft_status pack_codes(packing *job, const weft_weight_list *weight) {
@@ -267,9 +268,7 @@ static weft_status pack_codes(packing *job, const weft_weight_list *weight) {
   job->codes = job->zeros + zeros;
   job->raw = job->codes + codes;
   WEFT_TRY(weft_columns_each(&job->columns, weight, WEFT_FIELD_CODES, put_column, job, job->error));
-  uint64_t left = divide_up(job->column, COLUMNS) % job->room;
-  if (job->status == WEFT_OK && job->column % (job->room * COLUMNS) != 0)
-    write_panels(job, left ? left : job->room);
+  if (job->status == WEFT_OK && job->column % (job->room * COLUMNS) != 0) write_panels(job);
   return job->status;
 }
 

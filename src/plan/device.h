@@ -99,6 +99,12 @@ struct weft_device {
   bool (*is_lost)(const weft_device *device);
 };
 
+/* Whether the node runs on the device, in memory of its own. */
+static inline bool weft_device_runs(const weft_device *device, const weft_graph *graph,
+                                    const weft_node *node) {
+  return device->host && !device->refuses(device, graph, node);
+}
+
 typedef struct weft_step_profile {
   uint64_t calls, total_ns;
 } weft_step_profile;

@@ -41,8 +41,7 @@ static weft_status evaluate(void *user, const weft_graph *graph, weft_node_id no
 }
 
 static bool runs_on_device(void *user, const weft_graph *graph, const weft_node *node) {
-  const weft_device *device = ((open_context *)user)->session->device;
-  return device->host && !device->refuses(device, graph, node);
+  return weft_device_runs(((open_context *)user)->session->device, graph, node);
 }
 
 static sample sample_of(const weft_graph *graph, weft_value_id weight) {
@@ -149,18 +148,19 @@ static weft_status open_device(weft_session *session, const weft_session_options
 }
 
 /* All rewrites; between the others and packing, kernels are asked for. */
-static weft_status rewrite(weft_session *session, const weft_session_options *options,
-                           open_context *context, weft_error *error) {
+static weft_status rewrite(open_context *context, weft_error *error) {
+  weft_session *session = context->session;
+  const char *disabled = context->options->disabled_passes;
   weft_opt_context opt = {.heap = &session->heap,
                           .evaluate = evaluate,
                           .runs_on_device = runs_on_device,
                           .progress = progress,
                           .user = context};
-  WEFT_TRY(weft_opt_run(&session->graph, &opt, options->disabled_passes, error));
+  WEFT_TRY(weft_opt_run(&session->graph, &opt, disabled, error));
   WEFT_TRY(allocate_lists(session, error));
-  weft_session_foresee(session, options->disabled_passes);
+  weft_session_foresee(session, disabled);
   opt.pack = pack;
-  return weft_opt_pack(&session->graph, &opt, options->disabled_passes, error);
+  return weft_opt_pack(&session->graph, &opt, disabled, error);
 }
 
 static weft_status rewrite_sampling(weft_session *session, const weft_session_options *options,
@@ -170,7 +170,7 @@ static weft_status rewrite_sampling(weft_session *session, const weft_session_op
     context.samples = WEFT_ARENA_ARRAY(&session->lists, sample, SAMPLES_MAX);
     if (!context.samples) return weft_arena_fail(&session->lists, "a session", error);
   }
-  weft_status status = rewrite(session, options, &context, error);
+  weft_status status = rewrite(&context, error);
   for (uint32_t i = 0; i < context.sample_count; i++)
     weft_buffer_release(&context.samples[i].packed);
   return status;

@@ -44,11 +44,10 @@ static bool is_cache(const weft_graph *graph, const weft_users *users, uint32_t 
 static bool lies_on_device(const weft_session *session, weft_value_id present) {
   const weft_device *device = session->device;
   const weft_value *value = &session->graph.values[present];
-  if (!device->host || value->shape.rank != 4 || WEFT_DIM_IS_SYMBOL(value->shape.dims[3]))
-    return false;
+  if (value->shape.rank != 4 || WEFT_DIM_IS_SYMBOL(value->shape.dims[3])) return false;
   uint64_t row = (uint64_t)value->shape.dims[3] * weft_dtype_size(value->dtype);
   return row % 4 == 0 &&
-         !device->refuses(device, &session->graph, &session->graph.nodes[value->producer]);
+         weft_device_runs(device, &session->graph, &session->graph.nodes[value->producer]);
 }
 
 static weft_status list_caches(weft_session *session, const weft_users *users, weft_error *error) {

@@ -157,7 +157,7 @@ static weft_status pack_nothing(void *user, const weft_graph *graph, const weft_
   weft_session *session = user;
   const weft_device *device = session->device;
   *out = NULL;
-  if (device->refuses(device, graph, node)) return WEFT_OK;
+  if (!weft_device_runs(device, graph, node)) return WEFT_OK;
   WEFT_TRY(device->layout(device, graph, node, input, &session->heap, layout, error));
   if (*layout != WEFT_LAYOUT_DENSE) *out = stand_in(session, 1);
   bool failed = *layout != WEFT_LAYOUT_DENSE && !*out;
@@ -165,8 +165,7 @@ static weft_status pack_nothing(void *user, const weft_graph *graph, const weft_
 }
 
 static bool runs_on_device(void *user, const weft_graph *graph, const weft_node *node) {
-  const weft_device *device = ((weft_session *)user)->device;
-  return !device->refuses(device, graph, node);
+  return weft_device_runs(((weft_session *)user)->device, graph, node);
 }
 
 /* What the host reads is read, and shared with the session's own graph. false: it is too much. */

@@ -317,9 +317,8 @@ EXPORT(web_session_close) void web_session_close(weft_session *session) {
   weft_session_close(&session);
 }
 /* In the GPU's memory. */
-EXPORT(web_session_memory) double web_session_memory(const weft_session *session, int peak) {
-  weft_memory_use use = weft_session_memory(session);
-  return (double)(peak ? use.device_bytes_peak : use.device_bytes);
+EXPORT(web_session_memory) double web_session_memory(const weft_session *session) {
+  return (double)weft_session_memory(session).device_bytes;
 }
 EXPORT(web_session_dump)
 const char *web_session_dump(web_context *context, const weft_session *session, int what) {

@@ -111,24 +111,22 @@ static weft_status epilogues_and_merge(weft_graph *graph, const weft_opt_context
 #define weft_pass_merge weft_pass_merge_matmuls
 #define weft_pass_both  epilogues_and_merge
 
-static void test_merge_query_key_value(void) {
+static void merge_query_key_value(const char *expected) {
   fixture f;
   weft_value_id x = start(&f), b = weight(&f, "[4]", 4);
   mark_output(&f, 0, linear(&f, x, weight(&f, "[6,4]", 1), b));
   mark_output(&f, 0, linear(&f, x, weight(&f, "[6,3]", 2), weight(&f, "[3]", 5)));
-  APPLY(&f, both, linear(&f, x, weight(&f, "[6,4]", 3), b),
-        "matmul{add(x0, x1)}; split; split; split; ");
+  APPLY(&f, both, linear(&f, x, weight(&f, "[6,4]", 3), b), expected);
+}
+
+static void test_merge_query_key_value(void) {
+  merge_query_key_value("matmul{add(x0, x1)}; split; split; split; ");
 }
 
 /* As weights of few bits, through a concat; their biases side by side. */
 static void test_merge_f16(void) {
   in_f16 = true;
-  fixture f;
-  weft_value_id x = start(&f), b = weight(&f, "[4]", 4);
-  mark_output(&f, 0, linear(&f, x, weight(&f, "[6,4]", 1), b));
-  mark_output(&f, 0, linear(&f, x, weight(&f, "[6,3]", 2), weight(&f, "[3]", 5)));
-  APPLY(&f, both, linear(&f, x, weight(&f, "[6,4]", 3), b),
-        "concat; matmul{add(x0, x1)}; split; split; split; ");
+  merge_query_key_value("concat; matmul{add(x0, x1)}; split; split; split; ");
   in_f16 = false;
 }
 

@@ -39,7 +39,7 @@ const signatures = {
   web_chooser_close: "pp:v",
   web_session_prepare: "pp:n",
   web_session_close: "p:v",
-  web_session_memory: "pn:n",
+  web_session_memory: "p:n",
   web_session_dump: "ppn:p",
   web_session_profile: "pp:p",
   web_session_run: "pppppppn:n",

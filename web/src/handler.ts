@@ -444,7 +444,7 @@ export class CoreSession implements InferenceSessionHandler {
   }
   /** Held in the GPU's memory. */
   get gpuBytes(): number {
-    return this.#session && this.core.call.web_session_memory(this.#session, 0);
+    return this.#session && this.core.call.web_session_memory(this.#session);
   }
   /** Empty without `enableProfiling`. */
   profile(): ProfileEntry[] {

@@ -10,7 +10,6 @@ import { feedExternal } from "./feed.js";
 import type { GpuFeature } from "./gpu_device.js";
 import { type PageGpu, findGpu } from "./gpu_page.js";
 import { loadCore } from "./runtime.js";
-import { pause } from "./threads.js";
 import {
   type Bytes,
   type Remote,
@@ -22,6 +21,7 @@ import {
   throwIfAborted,
   urlRemote,
 } from "./source.js";
+import { pause } from "./threads.js";
 import { type Tier, chooseTier } from "./tiers.js";
 import { type TuneMode, keepingTuning, restoreTuning, tuneModes } from "./tuning.js";
 
@@ -243,6 +243,7 @@ async function createOn(tier: Tier, loading: Loading, read: Reader): Promise<Cor
     loader = await read(core);
     const weightBytes = core.call.web_loader_weight_bytes(loader);
     if (tier === "c" || chooseTier(weightBytes, env.wasm.simd) !== "c") {
+      // Sessions ask for kernels while they open.
       if (loading.gpu) await restoreTuning(core, core.gpu(loading.gpu));
       const model = await finishModel(core, loading, loader);
       loader = 0;

@@ -79,7 +79,7 @@ async function restore(core: Core, gpu: CoreGpu): Promise<void> {
 
 const restored = new WeakMap<CoreGpu, Promise<void>>();
 
-/** Brings back what is known about the GPU, before its first session is prepared. */
+/** Brings back what is known about the GPU, before its first session opens. */
 export function restoreTuning(core: Core, gpu: CoreGpu): Promise<void> {
   let restoring = restored.get(gpu);
   if (!restoring) restored.set(gpu, (restoring = restore(core, gpu)));
@@ -92,7 +92,6 @@ export async function keepingTuning(
   gpu: CoreGpu,
   prepare: () => Promise<void>,
 ): Promise<void> {
-  await restoreTuning(core, gpu);
   const before = tuningOf(core, gpu);
   await prepare();
   const after = tuningOf(core, gpu);
